@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 /// At most `count` messages in any window of `per`. Written `10/s`, `600/m`, `1500/h`, `3000/d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rate {
     count: u32,
     per: Duration,
@@ -61,6 +61,12 @@ impl TryFrom<String> for Rate {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.to_string()
     }
 }
 

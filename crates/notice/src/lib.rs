@@ -1,1 +1,27 @@
-//! notice
+//! The text of a notice, from the author's template to the bytes on the wire.
+//!
+//! Guarantees: a text of an exercise or a test carries its banner ([`BanneredText`]); a field
+//! without a value never renders ([`Template::render`]); a rendered mail names exactly one
+//! recipient ([`render`]); and what is signed is everything a recipient can notice
+//! ([`DigestBuilder`]). Pure: no I/O, no clock. Pages show and the broadcaster sends through
+//! the same functions.
+
+mod digest;
+mod mime;
+pub mod preflight;
+mod staff;
+mod template;
+mod terms;
+mod text;
+
+pub use digest::{DigestBuilder, DigestRow};
+pub use mime::{
+    MessageId, MessageIdError, Outgoing, RenderError, SenderAddress, SenderAddressError, message_id, render,
+};
+pub use staff::cap_alert;
+pub use template::{Fields, MissingField, MissingWhy, Template, TemplateError, UnknownField, UnknownFields};
+pub use terms::{ComposeError, Composer, Letter, Recipient, Terms};
+pub use text::{
+    BanneredText, Footer, NoticeError, NoticeTemplate, NoticeText, Part, Questions, TextError, Unrenderable,
+    banner_line,
+};

@@ -1,1 +1,307 @@
-//! replybox
+//! Rows of replies and bounces only, in a database of their own.
+//!
+//! An insert is durable when it returns, and all rows of one mail are stored or none. Rows are
+//! written once: there is no way here to change one. Whoever holds this database's credentials
+//! can neither read the registry nor enqueue a mail.
+//!
+//! # Security
+//! Texts and raw mail were written by strangers. They come out as they went in (a NUL in a text
+//! becomes U+FFFD) and must be escaped wherever they are shown.
+
+mod error;
+mod reply;
+mod row;
+
+pub use error::ReplyBoxError;
+pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
+
+use domain::{BroadcastId, ReplyClass, ReplyId};
+use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow, to_row};
+use sea_orm::{
+    ColumnTrait, ConnectOptions, Database, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    sea_query::Expr,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// One writes; the others serve pages. More only wait for the disk.
+const CONNECTIONS_MAX: u32 = 4;
+/// Another process (a dashboard's page, a backup) may hold the file this long; the peer's mail
+/// server waits minutes, and after that it is told to come back.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A database that does not answer within this is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// More lines than anybody reads on one page.
+const PAGE_ROWS_MAX: u64 = 500;
+
+/// A handle on the reply database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReplyBox {
+    connection: DatabaseConnection,
+    // SQLite has one writer. Queueing for it here is fair; its own busy handler sleeps.
+    write_gate: Arc<Mutex<()>>,
+}
+
+impl ReplyBox {
+    /// Opens `sqlite://path` or `postgres://…`. A missing SQLite file is created, with a rollback
+    /// journal: a WAL database cannot be opened read-only by another OS user once its writer has
+    /// closed.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Open`].
+    pub async fn connect(url: &str) -> Result<Self, ReplyBoxError> {
+        Self::open(url, BUSY_TIMEOUT).await
+    }
+
+    async fn open(url: &str, busy_timeout: Duration) -> Result<Self, ReplyBoxError> {
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(CONNECTIONS_MAX)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_sqlite_opts(move |sqlite| {
+                use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Delete)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(busy_timeout)
+            });
+        let connection = Database::connect(options)
+            .await
+            .map_err(|source| ReplyBoxError::Open { url: without_password(url), source })?;
+        Ok(Self { connection, write_gate: Arc::default() })
+    }
+
+    /// The connection, for migrations by the executables.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// Whether the table is there. A role that may only insert needs SELECT on the column `id`,
+    /// which an insert's returned id asks for as well.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::SchemaAbsent`], or [`ReplyBoxError::Query`] where the database is busy or away.
+    pub async fn check_schema(&self) -> Result<(), ReplyBoxError> {
+        let first = Entity::find().select_only().column(Column::Id).limit(1).into_tuple::<i64>();
+        match first.one(&self.connection).await {
+            Ok(_) => Ok(()),
+            Err(source) if error::is_temporary(&source) => {
+                Err(ReplyBoxError::Query { operation: "look for the table", source })
+            }
+            Err(source) => Err(ReplyBoxError::SchemaAbsent { source }),
+        }
+    }
+
+    /// Stores one reply; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`]: nothing was stored.
+    pub async fn insert(&self, reply: &NewReply) -> Result<ReplyId, ReplyBoxError> {
+        let _gate = self.write_turn().await;
+        let stored = Entity::insert(to_row(reply))
+            .exec(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("store a reply"))?;
+        Ok(ReplyId::new(stored.last_insert_id))
+    }
+
+    /// Stores the rows of one mail that came for several recipients: all or none, durable when
+    /// this returns. The ids are in the order of `replies`.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`]: nothing was stored.
+    pub async fn insert_all(&self, replies: &[NewReply]) -> Result<Vec<ReplyId>, ReplyBoxError> {
+        let failed = || ReplyBoxError::query("store the rows of a mail");
+        let _gate = self.write_turn().await;
+        let mode = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = self.connection.begin_with_options(mode).await.map_err(failed())?;
+        let mut ids = Vec::with_capacity(replies.len());
+        for reply in replies {
+            let stored = Entity::insert(to_row(reply)).exec(&tx).await.map_err(failed())?;
+            ids.push(ReplyId::new(stored.last_insert_id));
+        }
+        tx.commit().await.map_err(failed())?;
+        Ok(ids)
+    }
+
+    /// The newest replies that `filter` lets through, newest first; `before` continues a list.
+    /// At most 500.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn page(
+        &self,
+        filter: ReplyFilter,
+        before: Option<ReplyId>,
+        limit: u64,
+    ) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let excerpt = format!("substr(body_text, 1, {})", ReplySummary::EXCERPT_CHARS);
+        let mut query = Entity::find()
+            .select_only()
+            .columns(SUMMARY_COLUMNS)
+            .column_as(Expr::cust(excerpt), "excerpt")
+            .order_by_desc(Column::Id)
+            .limit(limit.min(PAGE_ROWS_MAX));
+        if let Some(class) = filter.class {
+            query = query.filter(Column::Class.eq(class.as_str()));
+        }
+        if let Some(broadcast) = filter.broadcast {
+            query = query.filter(Column::BroadcastId.eq(broadcast.get()));
+        }
+        if let Some(before) = before {
+            query = query.filter(Column::Id.lt(before.get()));
+        }
+        let rows = query
+            .into_model::<SummaryRow>()
+            .all(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("list replies"))?;
+        rows.into_iter().map(ReplySummary::try_from).collect()
+    }
+
+    /// One reply with its raw mail.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn get(&self, id: ReplyId) -> Result<Option<StoredReply>, ReplyBoxError> {
+        Entity::find_by_id(id.get())
+            .one(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("read a reply"))?
+            .map(StoredReply::try_from)
+            .transpose()
+    }
+
+    /// How many replies there are of each class; every class is listed, in the order of
+    /// [`ReplyClass::ALL`].
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`].
+    pub async fn counts(&self) -> Result<Vec<(ReplyClass, u64)>, ReplyBoxError> {
+        let rows: Vec<(String, i64)> = Entity::find()
+            .select_only()
+            .column(Column::Class)
+            .column_as(Column::Id.count(), "n")
+            .group_by(Column::Class)
+            .into_tuple()
+            .all(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("count replies"))?;
+        let count =
+            |class: ReplyClass| rows.iter().find(|(word, _)| word == class.as_str()).map_or(0, |(_, n)| *n);
+        Ok(ReplyClass::ALL.iter().map(|class| (*class, u64::try_from(count(*class)).unwrap_or(0))).collect())
+    }
+
+    /// How many replies of any class came back to this notice.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`].
+    pub async fn count_for(&self, broadcast: BroadcastId) -> Result<u64, ReplyBoxError> {
+        Entity::find()
+            .filter(Column::BroadcastId.eq(broadcast.get()))
+            .count(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("count a notice's replies"))
+    }
+
+    async fn write_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.connection.get_database_backend() {
+            DbBackend::Sqlite => Some(self.write_gate.lock().await),
+            _ => None,
+        }
+    }
+}
+
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{MemberId, Timestamp};
+    use sea_orm::ConnectionTrait;
+    use sea_orm_migration::MigratorTrait;
+
+    async fn empty_box(folder: &tempfile::TempDir) -> (ReplyBox, String) {
+        let url = format!("sqlite://{}", folder.path().join("replies.db").display());
+        let replies = ReplyBox::open(&url, Duration::from_millis(50)).await.expect("open");
+        migrations::replies::Migrator::up(replies.connection(), None).await.expect("migrate");
+        (replies, url)
+    }
+
+    fn reply(size: usize) -> NewReply {
+        NewReply {
+            received_at: Timestamp::from_millis(1),
+            broadcast: BroadcastId::new(1),
+            member: MemberId::new(2),
+            arrived_by: ArrivedBy::Reply,
+            envelope_from: String::new(),
+            peer: "127.0.0.1".to_owned(),
+            class: ReplyClass::HumanReply,
+            reason: None,
+            status: None,
+            subject: String::new(),
+            from_header: String::new(),
+            body_text: String::new(),
+            raw: vec![b'x'; size].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_locked_database_is_a_temporary_failure_and_recovers_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (replies, url) = empty_box(&folder).await;
+        let other = ReplyBox::open(&url, Duration::from_millis(50)).await.expect("open");
+        let lock = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
+            ..TransactionOptions::default()
+        };
+        let held = other.connection.begin_with_options(lock).await.expect("lock");
+        let error = replies.insert(&reply(1)).await.expect_err("locked");
+        assert!(error.is_temporary(), "{error:?}");
+        held.rollback().await.expect("unlock");
+        replies.insert(&reply(1)).await.expect("recovered");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_a_temporary_failure_that_leaves_nothing_half_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (replies, _) = empty_box(&folder).await;
+        let small = "PRAGMA max_page_count = 20";
+        replies.connection.execute_unprepared(small).await.expect("a small disk");
+        let error = replies.insert_all(&[reply(1), reply(200_000)]).await.expect_err("full");
+        assert!(error.is_temporary(), "{error:?}");
+        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 0);
+        replies.insert_all(&[reply(1), reply(2)]).await.expect("small mails still fit");
+        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_missing_table_names_the_command_that_makes_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("replies.db").display());
+        let replies = ReplyBox::connect(&url).await.expect("open");
+        let error = replies.check_schema().await.expect_err("no table");
+        assert!(error.to_string().contains("hansho migrate up"));
+        assert!(!error.is_temporary());
+    }
+
+    #[test]
+    fn an_error_shows_no_password() {
+        assert_eq!(without_password("postgres://sink:secret@db/replies"), "postgres://…@db/replies");
+        assert_eq!(without_password("sqlite://replies.db"), "sqlite://replies.db");
+    }
+}

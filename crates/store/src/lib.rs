@@ -1,1 +1,41 @@
-//! store
+//! The core database behind concrete functions: the only place that branches on SQLite or
+//! PostgreSQL, and the only one that writes the ledger.
+//!
+//! What is guaranteed here: every write happens in one transaction with its audit entry; a
+//! ledger row changes only as [`domain::Delivery::next`] allows; a row can be submitted only by
+//! whoever holds a [`SubmitPermit`], and a permit exists only after its intent is durable.
+//!
+//! Statements use `$1` placeholders, which both engines understand.
+
+mod audience;
+mod audit;
+mod broadcast;
+mod connection;
+mod entity;
+mod error;
+mod exercise;
+mod freeze;
+mod ledger;
+mod member;
+mod release;
+mod reply_mark;
+mod response;
+mod sql;
+mod staff;
+mod staff_mail;
+
+pub use audit::{AuditEntry, AuditProblem};
+pub use broadcast::{Broadcast, NewBroadcast};
+pub use connection::{Engine, Store, WriteTx};
+pub use error::StoreError;
+pub use exercise::{Exercise, Inject, NewExercise, NewInject};
+pub use freeze::{FreezeRow, FrozenRow};
+pub use ledger::{
+    ClaimedRow, LedgerFilter, LedgerRow, Outcome, Settlement, SubmitPermit, Turn, Worker, WorkerTerms,
+};
+
+pub use release::{Released, StopAnswer};
+pub use reply_mark::{BounceMatch, MemberRequest};
+pub use response::{Response, ResponsePoint};
+pub use staff::{SessionRow, StaffRow};
+pub use staff_mail::{StaffMail, StaffMailKind};

@@ -1,0 +1,195 @@
+//! What is signed about a broadcast besides its rows, and composing each recipient's mail from
+//! exactly that. The terms are stored with the frozen snapshot; the sender reads them from there,
+//! so that a later change of configuration or draft cannot change what leaves.
+
+use crate::{
+    Fields, Footer, MessageId, NoticeError, NoticeTemplate, NoticeText, Outgoing, Questions, RenderError,
+    SenderAddress, SenderAddressError, Unrenderable, render,
+};
+use domain::{
+    BroadcastId, EmailAddress, Keyring, MemberId, Nature, Rate, RecipientToken, Timestamp, TokenKind,
+};
+
+/// Everything that decides what leaves and how, apart from the recipients.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Terms {
+    /// Actual, exercise or test.
+    pub nature: Nature,
+    /// The author's text, as a template.
+    pub text: NoticeText,
+    /// The questionnaire as stored, where there is one.
+    pub questionnaire: Option<String>,
+    /// `From`, as configured.
+    pub from: String,
+    /// Footer: who sends.
+    pub organization: String,
+    /// Footer: where to ask back.
+    pub contact: String,
+    /// Base of personal links and of the page that tells whether a notice is genuine.
+    pub public_url: String,
+    /// Where replies and bounces go.
+    pub sink_domain: String,
+    /// The rule the recipients were drawn by.
+    pub audience: String,
+    /// When the last notice has to be out, where a time was set.
+    pub finish_by: Option<Timestamp>,
+    /// Recipients allowed in 24 hours with one signature.
+    pub daily_cap: u64,
+    /// The relay's limits.
+    pub rates: Vec<Rate>,
+    /// Connections to the relay.
+    pub connections: u32,
+}
+
+/// One recipient, as frozen.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipient<'a> {
+    /// Of which broadcast.
+    pub broadcast: BroadcastId,
+    /// Who.
+    pub member: MemberId,
+    /// Where to.
+    pub address: &'a EmailAddress,
+    /// Values of the merge fields, without `link`.
+    pub fields: &'a Fields,
+    /// Stable over all attempts.
+    pub message_id: &'a MessageId,
+}
+
+/// A mail ready for its one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Envelope sender: bounces come back under this token.
+    pub return_path: EmailAddress,
+    /// Envelope recipient.
+    pub to: EmailAddress,
+    /// Header and body, CRLF.
+    pub raw: Vec<u8>,
+}
+
+/// Why no mail can be composed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The text is not usable.
+    #[error(transparent)]
+    Text(#[from] NoticeError),
+    /// `broadcast.from` is not a sender.
+    #[error("the sender `broadcast.from` is not usable")]
+    From(#[from] SenderAddressError),
+    /// A field of this person has no value.
+    #[error(transparent)]
+    Unrenderable(#[from] Unrenderable),
+    /// The sink's domain does not make an address.
+    #[error("`sink.domain` does not make a reply address")]
+    SinkDomain,
+    /// The mail could not be written.
+    #[error(transparent)]
+    Mime(#[from] RenderError),
+}
+
+/// The terms, checked once, ready for any number of recipients.
+#[derive(Debug, Clone)]
+pub struct Composer {
+    template: NoticeTemplate,
+    from: SenderAddress,
+    public_url: String,
+    sink_domain: String,
+    keyring: Keyring,
+}
+
+impl Terms {
+    /// The text with its template checked.
+    ///
+    /// # Errors
+    /// [`NoticeError`].
+    pub fn template(&self) -> Result<NoticeTemplate, NoticeError> {
+        NoticeTemplate::new(self.nature, &self.text, self.footer(), self.questions())
+    }
+
+    /// Checks everything that is the same for all recipients.
+    ///
+    /// # Errors
+    /// [`ComposeError::Text`] or [`ComposeError::From`].
+    pub fn composer(&self, keyring: Keyring) -> Result<Composer, ComposeError> {
+        Ok(Composer {
+            template: self.template()?,
+            from: self.from.parse()?,
+            public_url: self.public_url.trim_end_matches('/').to_owned(),
+            sink_domain: self.sink_domain.clone(),
+            keyring,
+        })
+    }
+
+    /// Whether the notice asks something on the person's own page.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        if self.questionnaire.is_some() { Questions::Asked } else { Questions::NotAsked }
+    }
+
+    fn footer(&self) -> Footer {
+        Footer {
+            organization: self.organization.clone(),
+            contact: self.contact.clone(),
+            verify_url: format!("{}/verify", self.public_url.trim_end_matches('/')),
+        }
+    }
+}
+
+impl Composer {
+    /// Every merge field the text uses.
+    #[must_use]
+    pub fn template(&self) -> &NoticeTemplate {
+        &self.template
+    }
+
+    /// The sender, for Message-IDs.
+    #[must_use]
+    pub fn from(&self) -> &SenderAddress {
+        &self.from
+    }
+
+    /// The text as this person reads it.
+    ///
+    /// # Errors
+    /// [`Unrenderable`] names the field without a value: the person is held.
+    pub fn text_for(
+        &self,
+        broadcast: BroadcastId,
+        member: MemberId,
+        fields: &Fields,
+    ) -> Result<crate::BanneredText, Unrenderable> {
+        let token = self.token(TokenKind::Answer, broadcast, member);
+        let mut fields = fields.clone();
+        fields.insert("link".to_owned(), format!("{}/r/{token}", self.public_url));
+        self.template.render(&fields)
+    }
+
+    /// The finished mail.
+    ///
+    /// # Errors
+    /// [`ComposeError`].
+    pub fn letter(&self, recipient: &Recipient<'_>, date: Timestamp) -> Result<Letter, ComposeError> {
+        let text = self.text_for(recipient.broadcast, recipient.member, recipient.fields)?;
+        let reply_to = self.sink_address(TokenKind::Reply, recipient)?;
+        let return_path = self.sink_address(TokenKind::Bounce, recipient)?;
+        let raw = render(&Outgoing {
+            from: &self.from,
+            to: recipient.address,
+            reply_to: &reply_to,
+            message_id: recipient.message_id,
+            date,
+            unsubscribe_url: None,
+            text: &text,
+        })?;
+        Ok(Letter { return_path, to: recipient.address.clone(), raw })
+    }
+
+    fn sink_address(&self, kind: TokenKind, recipient: &Recipient<'_>) -> Result<EmailAddress, ComposeError> {
+        let token = self.token(kind, recipient.broadcast, recipient.member);
+        EmailAddress::parse(&format!("{token}@{}", self.sink_domain)).map_err(|_| ComposeError::SinkDomain)
+    }
+
+    fn token(&self, kind: TokenKind, broadcast: BroadcastId, member: MemberId) -> String {
+        self.keyring.write(RecipientToken { kind, broadcast, member })
+    }
+}

@@ -1,0 +1,254 @@
+//! Bytes on the socket: command lines, mail data and answers, each bounded in size and time.
+//!
+//! # Security
+//! A command line ends with CRLF and holds no control characters; a mail ends with
+//! `CRLF . CRLF` only (RFC 5321 §4.1.1.4). Every other spelling of a line end is content
+//! (CVE-2023-51764 and its kin). A mail over the limit is read to its end and not kept.
+
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+/// RFC 5321 §4.5.3.1.4 asks for 512; long ORCPT and SMTPUTF8 parameters need more (RFC 3461 §4).
+const COMMAND_OCTETS_MAX: usize = 2_000;
+/// One read of the socket: a few TCP segments.
+const READ_OCTETS: usize = 16 * 1024;
+
+/// One connection, with its clock.
+pub(crate) struct Wire {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+    taken: usize,
+    idle: Duration,
+    ends_at: Instant,
+}
+
+/// What came where a command was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Without its CRLF.
+    Command(Vec<u8>),
+    /// Longer than we read; it was skipped.
+    TooLong,
+    /// Ended by a bare LF, or with a control character inside.
+    Malformed,
+}
+
+/// What came after 354.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Mail {
+    /// Without stuffing and final dot.
+    Complete(Vec<u8>),
+    /// Over the limit; read to its end and not kept.
+    TooLarge,
+}
+
+/// Why a connection is over before its QUIT.
+#[derive(Debug)]
+pub(crate) enum Gone {
+    /// Closed by the peer, or broken.
+    Closed,
+    /// Silent for too long, or open for too long.
+    TimedOut,
+}
+
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(socket: TcpStream, idle: Duration, session_max: Duration) -> Self {
+        Self { socket, buffer: Vec::new(), taken: 0, idle, ends_at: Instant::now() + session_max }
+    }
+
+    /// The next command line. May be dropped while it waits: what has been read stays.
+    pub(crate) async fn line(&mut self) -> Result<Line, Gone> {
+        let mut too_long = false;
+        loop {
+            let waiting = &self.buffer[self.taken..];
+            if let Some(end) = waiting.iter().position(|b| *b == b'\n') {
+                let line = &waiting[..end];
+                let read = match line.strip_suffix(b"\r") {
+                    _ if too_long || line.len() > COMMAND_OCTETS_MAX => Line::TooLong,
+                    Some(text) if !text.iter().any(u8::is_ascii_control) => Line::Command(text.to_vec()),
+                    _ => Line::Malformed,
+                };
+                self.taken += end + 1;
+                return Ok(read);
+            }
+            if waiting.len() > COMMAND_OCTETS_MAX {
+                too_long = true;
+                self.taken = self.buffer.len();
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Mail data up to its final dot; more than `size_max` octets are not kept.
+    pub(crate) async fn mail(&mut self, size_max: usize) -> Result<Mail, Gone> {
+        let mut data = DataReader::new(size_max);
+        loop {
+            let waiting = &self.buffer[self.taken..];
+            let (used, ended) = data.take(waiting);
+            self.taken += used;
+            if ended {
+                return Ok(data.finish());
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Whether the peer has sent more than was read so far.
+    pub(crate) fn has_more(&self) -> bool {
+        self.taken < self.buffer.len()
+    }
+
+    /// Sends an answer. A peer that does not read it is gone.
+    pub(crate) async fn answer(&mut self, text: &str) -> Result<(), Gone> {
+        match timeout(self.idle, self.socket.write_all(text.as_bytes())).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(Gone::TimedOut),
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), Gone> {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let left = self.ends_at.saturating_duration_since(Instant::now());
+        self.buffer.reserve(READ_OCTETS);
+        match timeout(self.idle.min(left), self.socket.read_buf(&mut self.buffer)).await {
+            Ok(Ok(0)) => Err(Gone::Closed),
+            Ok(read) => Ok(read.map(|_| ())?),
+            Err(_) => Err(Gone::TimedOut),
+        }
+    }
+}
+
+/// Takes mail data apart, octet by octet: the same answer whatever the chunks.
+struct DataReader {
+    kept: Vec<u8>,
+    size: usize,
+    size_max: usize,
+    at: At,
+}
+
+/// Where the reader stands in a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    LineStart,
+    Dot,
+    DotCr,
+    Text,
+    Cr,
+}
+
+impl DataReader {
+    fn new(size_max: usize) -> Self {
+        Self { kept: Vec::new(), size: 0, size_max, at: At::LineStart }
+    }
+
+    /// Returns how many octets of `bytes` belong to the mail, and whether its end is among them.
+    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        for (index, byte) in bytes.iter().enumerate() {
+            self.at = match (self.at, byte) {
+                (At::DotCr, b'\n') => return (index + 1, true),
+                (At::LineStart, b'.') => At::Dot,
+                (At::Dot, b'\r') => At::DotCr,
+                (At::DotCr, byte) => {
+                    // The dot was stuffing after all; the CR behind it is content.
+                    self.keep(b'\r');
+                    self.keep(*byte);
+                    if *byte == b'\r' { At::Cr } else { At::Text }
+                }
+                (At::Cr, b'\n') => {
+                    self.keep(b'\n');
+                    At::LineStart
+                }
+                (At::LineStart | At::Dot | At::Text | At::Cr, byte) => {
+                    self.keep(*byte);
+                    if *byte == b'\r' { At::Cr } else { At::Text }
+                }
+            };
+        }
+        (bytes.len(), false)
+    }
+
+    fn keep(&mut self, byte: u8) {
+        self.size = self.size.saturating_add(1);
+        if self.size <= self.size_max {
+            self.kept.push(byte);
+        } else {
+            self.kept = Vec::new();
+        }
+    }
+
+    fn finish(self) -> Mail {
+        if self.size > self.size_max { Mail::TooLarge } else { Mail::Complete(self.kept) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in chunks and returns the mails found in them, as a naive peer sees them.
+    fn mails(bytes: &[u8], chunk: usize) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        let mut data = DataReader::new(1_000);
+        for piece in bytes.chunks(chunk) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let (used, ended) = data.take(rest);
+                rest = &rest[used..];
+                if ended {
+                    let Mail::Complete(mail) = std::mem::replace(&mut data, DataReader::new(1_000)).finish()
+                    else {
+                        panic!("small mails")
+                    };
+                    found.push(mail);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn only_crlf_dot_crlf_ends_a_mail_whatever_the_chunks() {
+        for fake in ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r\n.\n", "\r.\r\n", "\r\n\0.\r\n", "\r\n.\0\r\n"] {
+            let sent = format!("one{fake}two\r\n.\r\n");
+            for chunk in [1, 2, 3, 7, 1_000] {
+                assert_eq!(mails(sent.as_bytes(), chunk).len(), 1, "{fake:?} in chunks of {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn stuffing_is_taken_off_and_nothing_else_changes() {
+        for (sent, kept) in [
+            ("a\r\n.\r\n", "a\r\n"),
+            (".\r\n", ""),
+            ("..\r\n.\r\n", ".\r\n"),
+            ("a\r\n..b\r\n.\r\n", "a\r\n.b\r\n"),
+            ("a\n.b\r\n.\r\n", "a\n.b\r\n"),
+            ("a\r\n.\r\r\n.\r\n", "a\r\n\r\r\n"),
+            ("a\r\r\n.\r\n", "a\r\r\n"),
+        ] {
+            for chunk in [1, 2, 1_000] {
+                assert_eq!(mails(sent.as_bytes(), chunk), [kept.as_bytes()], "{sent:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mail_over_the_limit_is_not_kept() {
+        let mut data = DataReader::new(3);
+        assert_eq!(data.take(b"abcd\r\n.\r\nNOOP"), (9, true));
+        assert!(data.kept.is_empty());
+        assert_eq!(data.finish(), Mail::TooLarge);
+    }
+}

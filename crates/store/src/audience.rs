@@ -1,0 +1,1 @@
+//! Saved audiences and the members they resolve to.

@@ -1,0 +1,174 @@
+//! Opening the database and the one way to write to it.
+
+use crate::{
+    StoreError,
+    sql::{self},
+};
+use domain::Timestamp;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+use std::{ops::Deref, sync::Arc, time::Duration};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// More writers than this only wait for each other; readers of pages need a few.
+const CONNECTIONS_MAX: u32 = 12;
+/// Another process on the same SQLite file (the CLI) may hold the write lock for a large import.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A database that does not answer within this is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which engine is behind the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// One file, one `serve`.
+    Sqlite,
+    /// Any number of workers.
+    Postgres,
+}
+
+/// A handle on the core database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) connection: DatabaseConnection,
+    engine: Engine,
+    // SQLite has one writer. Queueing for it here is fair; its own busy handler sleeps.
+    write_gate: Arc<Mutex<()>>,
+}
+
+/// An open write transaction: dropped without [`WriteTx::commit`], nothing happened.
+pub struct WriteTx {
+    tx: DatabaseTransaction,
+    engine: Engine,
+    _gate: Option<OwnedMutexGuard<()>>,
+}
+
+impl Store {
+    /// Opens `sqlite://path` or `postgres://…`. A missing SQLite file is created.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let engine = if url.starts_with("postgres") { Engine::Postgres } else { Engine::Sqlite };
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(CONNECTIONS_MAX)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_sqlite_opts(|sqlite| {
+                use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .busy_timeout(BUSY_TIMEOUT)
+            });
+        let connection = Database::connect(options)
+            .await
+            .map_err(|source| StoreError::Open { url: without_password(url), source })?;
+        Ok(Self { connection, engine, write_gate: Arc::default() })
+    }
+
+    /// Which engine this is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The connection, for migrations by the executables.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// Begins a write transaction. On SQLite it takes the write lock at once, so that what is
+    /// read inside cannot change before the commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that begins transactions")]
+    pub async fn write(&self) -> Result<WriteTx, StoreError> {
+        let gate = match self.engine {
+            Engine::Sqlite => Some(self.write_gate.clone().lock_owned().await),
+            Engine::Postgres => None,
+        };
+        let mode = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx =
+            self.connection.begin_with_options(mode).await.map_err(StoreError::query("begin a write"))?;
+        Ok(WriteTx { tx, engine: self.engine, _gate: gate })
+    }
+
+    /// The database's own clock: what leases and the daily cap are measured by.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        sql::database_now(&self.connection).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.now().await.map(|_| ())
+    }
+}
+
+impl WriteTx {
+    /// Makes everything written durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`]; on PostgreSQL the commit may still have happened.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(StoreError::query("commit"))
+    }
+
+    /// Waits for the named lock row, held until the end of the transaction. SQLite's write
+    /// transactions exclude each other anyway.
+    pub(crate) async fn exclusive(&self, name: &str) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => sql::run(
+                &self.tx,
+                "take a lock",
+                "SELECT name FROM lock_row WHERE name = $1 FOR UPDATE",
+                [name.into()],
+            )
+            .await
+            .map(|_| ()),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+}
+
+impl Deref for WriteTx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+}
+
+pub(crate) fn engine_of(connection: &impl ConnectionTrait) -> Engine {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Engine::Postgres,
+        _ => Engine::Sqlite,
+    }
+}
+
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}

@@ -1,0 +1,167 @@
+//! Freezing: snapshot, digest and ledger rows in one transaction, and reading them back for
+//! verification.
+
+use crate::{Store, StoreError, entity, sql};
+use domain::{
+    Actor, BroadcastEvent, BroadcastId, ContentDigest, EmailAddress, HoldReason, MemberId, Timestamp,
+};
+use sea_orm::{ActiveValue, EntityTrait, FromQueryResult};
+
+/// One statement carries at most 65,535 values on PostgreSQL; a row has 13.
+const ROWS_PER_INSERT: usize = 1_000;
+
+/// One recipient of a snapshot about to be frozen.
+#[derive(Debug, Clone)]
+pub struct FreezeRow {
+    /// Who.
+    pub member: MemberId,
+    /// The society's number.
+    pub member_no: String,
+    /// Where to; `None` is held.
+    pub address: Option<EmailAddress>,
+    /// JIS code.
+    pub prefecture: Option<u8>,
+    /// Merge fields as canonical JSON.
+    pub fields: String,
+    /// Stable per broadcast and recipient.
+    pub message_id: String,
+    /// Why this recipient is held back.
+    pub held: Option<HoldReason>,
+}
+
+/// One row as it stands in the ledger: what the digest covers.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct FrozenRow {
+    /// Who.
+    pub member_id: i64,
+    /// The society's number.
+    pub member_no: String,
+    /// Where to; empty when there is none.
+    pub address: String,
+    /// Merge fields as canonical JSON.
+    pub fields: String,
+    /// Why held, in [`HoldReason`]'s words.
+    pub held_reason: Option<String>,
+}
+
+impl Store {
+    /// Writes snapshot, digest and ledger rows in one transaction, replacing an earlier snapshot
+    /// that was never released.
+    ///
+    /// # Errors
+    /// [`StoreError::BroadcastStep`] once it was released.
+    #[expect(clippy::too_many_arguments, reason = "each is one column of what is signed")]
+    pub async fn freeze(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        rows: &[FreezeRow],
+        digest: ContentDigest,
+        terms: &str,
+        findings: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        let broadcast = tx.broadcast_locked(id).await?;
+        tx.step(&broadcast, BroadcastEvent::Preflighted).await?;
+        tx.drop_snapshot(id).await?;
+        for chunk in rows.chunks(ROWS_PER_INSERT) {
+            let models = chunk.iter().map(|row| new_row(id, row));
+            entity::delivery::Entity::insert_many(models)
+                .exec_without_returning(&*tx)
+                .await
+                .map_err(StoreError::query("write ledger rows"))?;
+        }
+        let held = rows.iter().filter(|row| row.held.is_some()).count() as i64;
+        sql::run(
+            &*tx,
+            "freeze a broadcast",
+            "UPDATE broadcast SET digest = $2, terms = $3, findings = $4, recipients = $5, held = $6, \
+             frozen_at = $7 WHERE id = $1",
+            [
+                id.get().into(),
+                digest.to_string().into(),
+                terms.into(),
+                findings.into(),
+                (rows.len() as i64 - held).into(),
+                held.into(),
+                now.millis().into(),
+            ],
+        )
+        .await?;
+        let detail = format!("rows={} held={held} digest={digest}", rows.len());
+        tx.audit(now, actor, "broadcast-frozen", format!("broadcast:{id}"), detail).await?;
+        tx.commit().await
+    }
+
+    /// Keeps the findings of a preflight that blocked; nothing is frozen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_findings(&self, id: BroadcastId, findings: &str) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        let values = [id.get().into(), findings.into()];
+        sql::run(&*tx, "keep findings", "UPDATE broadcast SET findings = $2 WHERE id = $1", values).await?;
+        tx.commit().await
+    }
+
+    /// The frozen rows in the digest's order, by member id, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn frozen_rows(
+        &self,
+        id: BroadcastId,
+        after: MemberId,
+        limit: i64,
+    ) -> Result<Vec<FrozenRow>, StoreError> {
+        let text = "SELECT member_id, member_no, address, fields, held_reason FROM delivery \
+                    WHERE broadcast_id = $1 AND member_id > $2 ORDER BY member_id LIMIT $3";
+        let values = [id.get().into(), after.get().into(), limit.into()];
+        sql::rows(&self.connection, "read frozen rows", text, values).await
+    }
+
+    /// How many recipients got exactly this signed text before, in another broadcast.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn same_text_before(
+        &self,
+        id: BroadcastId,
+        subject: &str,
+        body: &str,
+    ) -> Result<Option<BroadcastId>, StoreError> {
+        let text = "SELECT id AS n FROM broadcast WHERE id <> $1 AND subject = $2 AND body = $3 \
+                    AND released_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let values = [id.get().into(), subject.into(), body.into()];
+        let found: Option<sql::Number> =
+            sql::row(&self.connection, "look for the same text", text, values).await?;
+        Ok(found.map(|row| BroadcastId::new(row.n)))
+    }
+}
+
+fn new_row(id: BroadcastId, row: &FreezeRow) -> entity::delivery::ActiveModel {
+    use ActiveValue::{NotSet, Set};
+    entity::delivery::ActiveModel {
+        id: NotSet,
+        broadcast_id: Set(id.get()),
+        member_id: Set(row.member.get()),
+        member_no: Set(row.member_no.clone()),
+        address: Set(row.address.as_ref().map(EmailAddress::reveal).unwrap_or_default()),
+        prefecture: Set(row.prefecture.map(i64::from)),
+        fields: Set(row.fields.clone()),
+        message_id: Set(row.message_id.clone()),
+        state: Set(if row.held.is_some() { "held" } else { "pending" }.to_owned()),
+        held_reason: Set(row.held.as_ref().map(ToString::to_string)),
+        attempts: Set(0),
+        due_at: Set(0),
+        lease_id: Set(0),
+        lease_until: Set(0),
+        smtp_code: NotSet,
+        enhanced_code: NotSet,
+        reply: NotSet,
+        relay: NotSet,
+        submitted_at: NotSet,
+        settled_at: NotSet,
+    }
+}

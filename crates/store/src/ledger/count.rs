@@ -1,0 +1,163 @@
+//! Counting rows, and the ends of a broadcast: drained, out of time, settled by a person.
+
+use super::claim::{corrupt, read_delivery};
+use crate::{Store, StoreError, entity, sql};
+use domain::{
+    Actor, BroadcastEvent, BroadcastId, BroadcastState, Delivery, DeliveryEvent, DeliveryState, Refusal,
+    Rule, Tally, Timestamp,
+};
+use sea_orm::FromQueryResult;
+
+/// How a person settles unknown rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// There is evidence that the relay took it.
+    Accepted,
+    /// Send it again, with the same Message-ID.
+    Resend,
+}
+
+#[derive(FromQueryResult)]
+struct StateCount {
+    state: String,
+    n: i64,
+}
+
+impl Store {
+    /// How many rows of a broadcast stand in each state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn tally(&self, id: BroadcastId) -> Result<Tally, StoreError> {
+        let text = "SELECT state, COUNT(*) AS n FROM delivery WHERE broadcast_id = $1 GROUP BY state";
+        let counts: Vec<StateCount> =
+            sql::rows(&self.connection, "count ledger rows", text, [id.get().into()]).await?;
+        let mut tally = Tally::default();
+        for count in counts {
+            let state: DeliveryState =
+                count.state.parse().map_err(|e: domain::UnknownWord| corrupt(0, "state", e.to_string()))?;
+            tally.add(state, count.n.unsigned_abs());
+        }
+        Ok(tally)
+    }
+
+    /// When the next deferred row of a broadcast is due.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_due(&self, id: BroadcastId) -> Result<Option<Timestamp>, StoreError> {
+        let text = "SELECT due_at AS n FROM delivery WHERE broadcast_id = $1 AND state = 'deferred' \
+                    ORDER BY due_at LIMIT 1";
+        let row: Option<sql::Number> =
+            sql::row(&self.connection, "find the next retry", text, [id.get().into()]).await?;
+        Ok(row.map(|row| Timestamp::from_millis(row.n)))
+    }
+
+    /// Marks a sending broadcast as completed if no row is open; whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn complete_if_drained(&self, id: BroadcastId, now: Timestamp) -> Result<bool, StoreError> {
+        let tx = self.write().await?;
+        let broadcast = tx.broadcast_locked(id).await?;
+        if broadcast.state != BroadcastState::Sending {
+            return Ok(false);
+        }
+        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 \
+                    AND state IN ('pending', 'submitting', 'deferred') LIMIT 1";
+        let open: Option<sql::Number> = sql::row(&*tx, "look for open rows", text, [id.get().into()]).await?;
+        if open.is_some() {
+            return Ok(false);
+        }
+        tx.step(&broadcast, BroadcastEvent::Drained).await?;
+        let values = [id.get().into(), now.millis().into()];
+        sql::run(
+            &*tx,
+            "complete a broadcast",
+            "UPDATE broadcast SET completed_at = $2 WHERE id = $1",
+            values,
+        )
+        .await?;
+        tx.audit(now, Actor::Scheduler, "broadcast-completed", format!("broadcast:{id}"), String::new())
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives up every row that is still open and not being submitted: their time is over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn run_out_of_time(&self, id: BroadcastId, now: Timestamp) -> Result<u64, StoreError> {
+        let tx = self.write().await?;
+        let rows = sql::run(
+            &*tx,
+            "give rows up",
+            "UPDATE delivery SET state = 'gave_up', settled_at = $2 \
+             WHERE broadcast_id = $1 AND state IN ('pending', 'deferred')",
+            [id.get().into(), now.millis().into()],
+        )
+        .await?;
+        if rows > 0 {
+            let object = format!("broadcast:{id}");
+            tx.audit(now, Actor::Scheduler, "broadcast-ran-out-of-time", object, format!("rows={rows}"))
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// A person, or the stated policy, settles unknown rows: all of them, or those of the given
+    /// member numbers. Gives how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when a number names no unknown row; nothing is changed then.
+    pub async fn settle(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        settlement: Settlement,
+        members: &[String],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let tx = self.write().await?;
+        let broadcast = tx.broadcast_locked(id).await?;
+        let text = "SELECT * FROM delivery WHERE broadcast_id = $1 AND state = 'unknown' ORDER BY id";
+        let mut rows: Vec<entity::delivery::Model> =
+            sql::rows(&*tx, "find unknown rows", text, [id.get().into()]).await?;
+        if !members.is_empty() {
+            if let Some(stranger) = members.iter().find(|no| rows.iter().all(|row| row.member_no != **no)) {
+                return Err(Refusal::new(
+                    Rule::State,
+                    format!("member {stranger} has no unknown row in broadcast {id}"),
+                    format!("list them with `hansho broadcast ledger {id}`"),
+                )
+                .into());
+            }
+            rows.retain(|row| members.contains(&row.member_no));
+        }
+        let event = match settlement {
+            Settlement::Accepted => DeliveryEvent::SettledAsAccepted,
+            Settlement::Resend => DeliveryEvent::SettledForResend { retry_at: now },
+        };
+        for row in &rows {
+            let after = read_delivery(row)?.next(&event)?;
+            let due = if let Delivery::Deferred { retry_at, .. } = &after { retry_at.millis() } else { 0 };
+            sql::run(
+                &*tx,
+                "settle a row",
+                "UPDATE delivery SET state = $2, due_at = $3, lease_id = 0, lease_until = 0, settled_at = $4 \
+                 WHERE id = $1 AND state = 'unknown'",
+                [row.id.into(), after.state().as_str().into(), due.into(), now.millis().into()],
+            )
+            .await?;
+        }
+        if settlement == Settlement::Resend && !rows.is_empty() {
+            tx.step(&broadcast, BroadcastEvent::Reopened).await?;
+        }
+        let detail = format!("rows={} as={settlement:?}", rows.len());
+        tx.audit(now, actor, "unknown-settled", format!("broadcast:{id}"), detail).await?;
+        tx.commit().await?;
+        Ok(rows.len() as u64)
+    }
+}

@@ -1,0 +1,185 @@
+//! One commit of the sending loop: outcomes of finished submissions, intents of the next ones.
+
+use super::{ClaimedRow, Outcome, SubmitPermit, Worker, WorkerTerms};
+use crate::{Engine, Store, StoreError, WriteTx, sql};
+use domain::{Delivery, DeliveryEvent, SmtpReply, Timestamp};
+use sea_orm::{FromQueryResult, Value};
+use std::collections::HashSet;
+
+/// Values per outcome row in the statement below.
+const OUTCOME_VALUES: usize = 10;
+
+/// What a turn gave.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Intents that are durable now: submit these.
+    pub permits: Vec<SubmitPermit>,
+    /// Rows without a permit: their broadcast was stopped, their lease is over, or another
+    /// worker took them. They are no longer this worker's.
+    pub refused: Vec<ClaimedRow>,
+    /// Outcomes that found their row no longer submitting under this worker's lease: it was
+    /// declared unknown meanwhile. The ledger keeps `unknown`.
+    pub fenced: u64,
+}
+
+#[derive(FromQueryResult)]
+struct RowId {
+    id: i64,
+}
+
+impl Store {
+    /// Writes outcomes and intents in one durable commit and mints the permits.
+    ///
+    /// Safe to repeat with the same arguments after an error whose commit may have happened:
+    /// outcomes already written are found written, intents already durable are granted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing may be submitted and the outcomes are still to be written.
+    pub async fn turn(
+        &self,
+        worker: Worker,
+        outcomes: &[Outcome],
+        intents: Vec<ClaimedRow>,
+        terms: &WorkerTerms,
+    ) -> Result<Turn, StoreError> {
+        let tx = self.write().await?;
+        let written = write_outcomes(&tx, worker, outcomes).await?;
+        let now = sql::database_now(&*tx).await?;
+        let lease_until = now.plus(terms.submission_max);
+        let granted = write_intents(&tx, worker, &intents, now, lease_until).await?;
+        tx.commit().await?;
+
+        let mut turn = Turn { fenced: outcomes.len() as u64 - written, ..Turn::default() };
+        for row in intents {
+            if granted.contains(&row.id.get()) {
+                let intent = row.delivery.clone().next(&DeliveryEvent::IntentCommitted { lease_until })?;
+                turn.permits.push(SubmitPermit::mint(row, intent));
+            } else {
+                turn.refused.push(row);
+            }
+        }
+        Ok(turn)
+    }
+}
+
+/// How many rows took their outcome, now or in an earlier try of the same turn.
+async fn write_outcomes(tx: &WriteTx, worker: Worker, outcomes: &[Outcome]) -> Result<u64, StoreError> {
+    if outcomes.is_empty() {
+        return Ok(0);
+    }
+    let tuples: Vec<String> = (0..outcomes.len()).map(|n| outcome_tuple(n * OUTCOME_VALUES)).collect();
+    let values: Vec<Value> = outcomes.iter().flat_map(|outcome| outcome_values(worker, outcome)).collect();
+    // The last condition lets a repeated turn find what its first try wrote.
+    let text = format!(
+        "WITH done (id, attempts, state, due_at, code, enhanced, reply, relay, at, worker) AS (VALUES {}) \
+         UPDATE delivery SET state = done.state, due_at = done.due_at, smtp_code = done.code, \
+         enhanced_code = done.enhanced, reply = done.reply, relay = done.relay, settled_at = done.at, \
+         lease_until = 0 \
+         FROM done WHERE delivery.id = done.id AND delivery.attempts = done.attempts \
+         AND delivery.lease_id = done.worker \
+         AND (delivery.state = 'submitting' OR (delivery.state = done.state AND delivery.settled_at = done.at))",
+        tuples.join(", ")
+    );
+    sql::run(&**tx, "write outcomes", &text, values).await
+}
+
+fn outcome_tuple(from: usize) -> String {
+    let big = |n: usize| format!("CAST(${} AS BIGINT)", from + n);
+    let text = |n: usize| format!("CAST(${} AS TEXT)", from + n);
+    format!(
+        "({}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
+        big(1),
+        big(2),
+        text(3),
+        big(4),
+        big(5),
+        text(6),
+        text(7),
+        text(8),
+        big(9),
+        big(10)
+    )
+}
+
+fn outcome_values(worker: Worker, outcome: &Outcome) -> [Value; OUTCOME_VALUES] {
+    let (due_at, reply) = columns(&outcome.after);
+    [
+        outcome.row.get().into(),
+        i64::from(outcome.attempt.get()).into(),
+        outcome.after.state().as_str().into(),
+        due_at.millis().into(),
+        reply.map(|reply| i64::from(reply.code)).into(),
+        reply.and_then(|reply| reply.enhanced.clone()).into(),
+        reply.map(|reply| reply.text.clone()).into(),
+        outcome.relay.clone().into(),
+        outcome.at.millis().into(),
+        worker.id.get().into(),
+    ]
+}
+
+fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
+    let never = Timestamp::from_millis(0);
+    match delivery {
+        Delivery::Deferred { retry_at, reply, .. } => (*retry_at, reply.as_ref()),
+        Delivery::Accepted { reply, .. } => (never, reply.as_ref()),
+        Delivery::Rejected { reply, .. } => (never, Some(reply)),
+        Delivery::Pending
+        | Delivery::Held(_)
+        | Delivery::Submitting { .. }
+        | Delivery::Unknown { .. }
+        | Delivery::GaveUp { .. }
+        | Delivery::Cancelled { .. } => (never, None),
+    }
+}
+
+/// Ids of the rows whose intent this transaction holds.
+async fn write_intents(
+    tx: &WriteTx,
+    worker: Worker,
+    intents: &[ClaimedRow],
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<HashSet<i64>, StoreError> {
+    let mut granted = HashSet::new();
+    let mut broadcasts: Vec<i64> = intents.iter().map(|row| row.broadcast.get()).collect();
+    broadcasts.sort_unstable();
+    broadcasts.dedup();
+    for broadcast in broadcasts {
+        if !is_sending(tx, broadcast).await? {
+            continue;
+        }
+        let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast.get() == broadcast).collect();
+        let tuples: Vec<String> = (0..rows.len())
+            .map(|n| format!("(CAST(${} AS BIGINT), CAST(${} AS BIGINT))", 4 + 2 * n, 5 + 2 * n))
+            .collect();
+        let mut values: Vec<Value> =
+            vec![worker.id.get().into(), now.millis().into(), lease_until.millis().into()];
+        for row in &rows {
+            values.push(row.id.get().into());
+            values.push(i64::from(row.attempts().get()).into());
+        }
+        let text = format!(
+            "WITH wanted (id, attempts) AS (VALUES {}) \
+             UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
+             lease_until = $3 FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
+             AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
+                   AND delivery.lease_until > $2) \
+               OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1)) \
+             RETURNING delivery.id",
+            tuples.join(", ")
+        );
+        let ids: Vec<RowId> = sql::rows(&**tx, "write intents", &text, values).await?;
+        granted.extend(ids.into_iter().map(|row| row.id));
+    }
+    Ok(granted)
+}
+
+/// Whether the broadcast is sending; on PostgreSQL a stop waits for this transaction.
+async fn is_sending(tx: &WriteTx, broadcast: i64) -> Result<bool, StoreError> {
+    let text = match tx.engine() {
+        Engine::Sqlite => "SELECT id FROM broadcast WHERE id = $1 AND state = 'sending'",
+        Engine::Postgres => "SELECT id FROM broadcast WHERE id = $1 AND state = 'sending' FOR SHARE",
+    };
+    let row: Option<RowId> = sql::row(&**tx, "check for a stop", text, [broadcast.into()]).await?;
+    Ok(row.is_some())
+}

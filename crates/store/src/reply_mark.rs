@@ -1,0 +1,176 @@
+//! What staff did with replies, what members asked for, and which bounce belongs to which row.
+//! The replies themselves are rows of another database, written once.
+
+use crate::{Store, StoreError, sql};
+use domain::{BroadcastId, MemberId, ReplyClass, ReplyId, StaffId, Timestamp};
+use sea_orm::{FromQueryResult, Value};
+use std::collections::HashSet;
+
+#[derive(FromQueryResult)]
+struct ReplyRow {
+    reply_id: i64,
+}
+
+/// A wish that a member sent: unsubscription or erasure. It opens a request, it erases nothing.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct MemberRequest {
+    /// Id.
+    pub id: i64,
+    /// `unsubscribe` or `erasure`.
+    pub kind: String,
+    /// By which notice.
+    pub broadcast_id: i64,
+    /// Who.
+    pub member_id: i64,
+    /// `open` or `done`.
+    pub state: String,
+    /// Milliseconds since the Unix epoch.
+    pub opened_at: i64,
+}
+
+/// A bounce matched to its ledger row.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct BounceMatch {
+    /// The stored reply.
+    pub reply_id: i64,
+    /// Which broadcast.
+    pub broadcast_id: i64,
+    /// Whose address failed.
+    pub member_id: i64,
+    /// [`ReplyClass`]'s word.
+    pub class: String,
+    /// Enhanced status, where given.
+    pub status: Option<String>,
+}
+
+impl Store {
+    /// Marks a reply as read; the first reader stays.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark_reply_read(
+        &self,
+        reply: ReplyId,
+        staff: StaffId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        sql::run(
+            &*tx,
+            "mark a reply",
+            "INSERT INTO reply_mark (reply_id, staff_id, read_at) VALUES ($1, $2, $3) ON CONFLICT (reply_id) DO NOTHING",
+            [reply.get().into(), staff.get().into(), now.millis().into()],
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Which of these replies somebody has read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_replies(&self, ids: &[ReplyId]) -> Result<HashSet<ReplyId>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let text = format!(
+            "SELECT reply_id FROM reply_mark WHERE reply_id IN ({})",
+            sql::placeholders(1, ids.len())
+        );
+        let values: Vec<Value> = ids.iter().map(|id| id.get().into()).collect();
+        let rows: Vec<ReplyRow> = sql::rows(&self.connection, "read marks", &text, values).await?;
+        Ok(rows.into_iter().map(|row| ReplyId::new(row.reply_id)).collect())
+    }
+
+    /// Opens a member's request once; a second wish of the same kind changes nothing while the
+    /// first is open. False when the broadcast has no such recipient.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_request(
+        &self,
+        kind: &str,
+        broadcast: BroadcastId,
+        member: MemberId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let tx = self.write().await?;
+        let values = [broadcast.get().into(), member.get().into()];
+        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2";
+        let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", text, values).await?;
+        if known.is_none() {
+            return Ok(false);
+        }
+        sql::run(
+            &*tx,
+            "open a request",
+            "INSERT INTO member_request (kind, broadcast_id, member_id, state, opened_at) \
+             VALUES ($1, $2, $3, 'open', $4) ON CONFLICT (kind, member_id, state) DO NOTHING",
+            [kind.into(), broadcast.get().into(), member.get().into(), now.millis().into()],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Open requests, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_requests(&self) -> Result<Vec<MemberRequest>, StoreError> {
+        let text = "SELECT * FROM member_request WHERE state = 'open' ORDER BY id";
+        sql::rows(&self.connection, "list requests", text, []).await
+    }
+
+    /// The newest reply already looked at for bounces.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_bounce_matched(&self) -> Result<Option<ReplyId>, StoreError> {
+        let text = "SELECT reply_id FROM bounce_match ORDER BY reply_id DESC LIMIT 1";
+        let row: Option<ReplyRow> = sql::row(&self.connection, "find the last match", text, []).await?;
+        Ok(row.map(|row| ReplyId::new(row.reply_id)))
+    }
+
+    /// Notes which ledger row a bounce speaks of. It changes no delivery: that the relay took
+    /// the mail stays true.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_bounce(
+        &self,
+        reply: ReplyId,
+        broadcast: BroadcastId,
+        member: MemberId,
+        class: ReplyClass,
+        status: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        sql::run(
+            &*tx,
+            "note a bounce",
+            "INSERT INTO bounce_match (reply_id, broadcast_id, member_id, class, status, noted_at) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (reply_id) DO NOTHING",
+            [
+                reply.get().into(),
+                broadcast.get().into(),
+                member.get().into(),
+                class.as_str().into(),
+                status.map(ToOwned::to_owned).into(),
+                now.millis().into(),
+            ],
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Bounces of one broadcast.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bounces(&self, broadcast: BroadcastId) -> Result<Vec<BounceMatch>, StoreError> {
+        let text = "SELECT * FROM bounce_match WHERE broadcast_id = $1 ORDER BY reply_id";
+        sql::rows(&self.connection, "list bounces", text, [broadcast.get().into()]).await
+    }
+}

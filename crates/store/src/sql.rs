@@ -1,0 +1,77 @@
+//! Running one statement: the few lines that every function of this crate needs.
+
+use crate::{Engine, StoreError, connection::engine_of};
+use domain::Timestamp;
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement, Value};
+
+/// All rows of a query.
+pub(crate) async fn rows<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<T>, StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), text, values);
+    let found = connection.query_all_raw(statement).await.map_err(StoreError::query(operation))?;
+    found
+        .iter()
+        .map(|row| T::from_query_result(row, ""))
+        .collect::<Result<_, _>>()
+        .map_err(StoreError::query(operation))
+}
+
+/// The first row of a query.
+pub(crate) async fn row<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<T>, StoreError> {
+    Ok(rows(connection, operation, text, values).await?.into_iter().next())
+}
+
+/// Executes a statement; how many rows it touched.
+pub(crate) async fn run(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<u64, StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), text, values);
+    let done = connection.execute_raw(statement).await.map_err(StoreError::query(operation))?;
+    Ok(done.rows_affected())
+}
+
+/// One number.
+#[derive(FromQueryResult)]
+pub(crate) struct Number {
+    pub(crate) n: i64,
+}
+
+/// A query whose one row has one column `n`.
+pub(crate) async fn number(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<i64, StoreError> {
+    Ok(row::<Number>(connection, operation, text, values).await?.map_or(0, |found| found.n))
+}
+
+/// The database's clock as an SQL expression in milliseconds.
+pub(crate) fn now_expression(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        Engine::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
+pub(crate) async fn database_now(connection: &impl ConnectionTrait) -> Result<Timestamp, StoreError> {
+    let text = format!("SELECT {} AS n", now_expression(engine_of(connection)));
+    number(connection, "read the clock", &text, []).await.map(Timestamp::from_millis)
+}
+
+/// `$from, $from+1, …` for an IN list.
+pub(crate) fn placeholders(from: usize, count: usize) -> String {
+    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}

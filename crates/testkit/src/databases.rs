@@ -1,0 +1,191 @@
+//! Fresh databases, migrated to the present schema, one per call: no test sees another's rows.
+//!
+//! A store test runs its body on [`fresh_databases`], and so on both engines:
+//!
+//! ```no_run
+//! # async fn test() {
+//! for database in testkit::fresh_databases().await {
+//!     println!("{}: {}", database.kind, database.core_url);
+//! }
+//! # }
+//! ```
+
+use migrations::{core::Migrator as CoreMigrator, replies::Migrator as RepliesMigrator};
+use sea_orm_migration::{
+    MigratorTrait,
+    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection},
+};
+use std::{
+    env, fmt,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use tempfile::TempDir;
+
+/// Where PostgreSQL listens for tests: `postgres://user@host:port`, without a database name.
+/// `cargo xtask test` sets it.
+const SERVER_VARIABLE: &str = "HANSHO_TEST_PG";
+/// With one of these set, a missing PostgreSQL fails the test instead of skipping half of it.
+const REQUIRING_VARIABLES: [&str; 2] = ["HANSHO_TEST_REQUIRE_PG", "CI"];
+
+/// Which engine a [`TestDatabase`] runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DatabaseKind {
+    /// A file in a temporary folder.
+    Sqlite,
+    /// A database of its own on the server named by `HANSHO_TEST_PG`.
+    Postgres,
+}
+
+impl fmt::Display for DatabaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// Core and reply database of one installation, empty but for the schema.
+///
+/// On SQLite these are two files in a folder that goes away with this value. On PostgreSQL they
+/// are one database, which stays on the server: `cargo xtask test` throws the server away.
+#[derive(Debug)]
+pub struct TestDatabase {
+    /// Connection URL of the core database.
+    pub core_url: String,
+    /// Connection URL of the reply database.
+    pub replies_url: String,
+    /// Which engine.
+    pub kind: DatabaseKind,
+    folder: TempDir,
+}
+
+impl TestDatabase {
+    /// An empty folder that lives as long as this value, for the other files of the test's
+    /// installation. On SQLite the database files are in it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A fresh SQLite installation.
+///
+/// # Panics
+/// Where the files cannot be created or migrated.
+pub async fn fresh_sqlite() -> TestDatabase {
+    let folder = new_folder();
+    let url = |file: &str| format!("sqlite://{}?mode=rwc", folder.path().join(file).display());
+    let database = TestDatabase {
+        core_url: url("hansho.db"),
+        replies_url: url("replies.db"),
+        kind: DatabaseKind::Sqlite,
+        folder,
+    };
+    migrate(&database).await;
+    database
+}
+
+/// A fresh PostgreSQL installation on the server named by `HANSHO_TEST_PG`, or `None` where the
+/// variable is not set; then stderr says that this half of the test was not run.
+///
+/// # Panics
+/// Where the server does not answer or the schema cannot be created; and where the variable is
+/// not set although `CI` or `HANSHO_TEST_REQUIRE_PG` is.
+pub async fn fresh_postgres() -> Option<TestDatabase> {
+    let Ok(server) = env::var(SERVER_VARIABLE) else {
+        let required = REQUIRING_VARIABLES.iter().find(|name| env::var_os(name).is_some());
+        assert!(
+            required.is_none(),
+            "{} is set, but {SERVER_VARIABLE} is not: run the tests with `cargo xtask test`",
+            required.unwrap_or(&"")
+        );
+        eprintln!(
+            "!!! NOT RUN ON POSTGRESQL: {SERVER_VARIABLE} is not set. `cargo xtask test` runs both halves."
+        );
+        return None;
+    };
+    let server = server.trim_end_matches('/');
+    let name = new_database_name();
+    let admin = connect(&format!("{server}/postgres")).await;
+    // template0 has no connections by definition, so parallel tests do not block each other.
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
+        .await
+        .expect("the test server lets us create a database");
+    admin.close().await.expect("the connection closes");
+    let url = format!("{server}/{name}");
+    let database = TestDatabase {
+        core_url: url.clone(),
+        replies_url: url,
+        kind: DatabaseKind::Postgres,
+        folder: new_folder(),
+    };
+    migrate(&database).await;
+    Some(database)
+}
+
+/// One fresh installation per engine that is at hand: SQLite always, PostgreSQL as
+/// [`fresh_postgres`] says.
+///
+/// # Panics
+/// As [`fresh_sqlite`] and [`fresh_postgres`] do.
+pub async fn fresh_databases() -> Vec<TestDatabase> {
+    let mut databases = vec![fresh_sqlite().await];
+    databases.extend(fresh_postgres().await);
+    databases
+}
+
+async fn migrate(database: &TestDatabase) {
+    let core = connect(&database.core_url).await;
+    CoreMigrator::up(&core, None).await.expect("the core schema can be created");
+    core.close().await.expect("the core connection closes");
+    let replies = connect(&database.replies_url).await;
+    RepliesMigrator::up(&replies, None).await.expect("the reply schema can be created");
+    replies.close().await.expect("the reply connection closes");
+}
+
+async fn connect(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    match Database::connect(options).await {
+        Ok(connection) => connection,
+        Err(error) => panic!("cannot open the test database {url}: {error}"),
+    }
+}
+
+fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("hansho-test-").tempdir().expect("a temporary folder can be created")
+}
+
+/// Unique among the tests of one server: processes that run at the same time have different
+/// ids, and one that follows with the same id has another random part.
+fn new_database_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), count);
+    format!("hansho_test_{}_{count}_{random:016x}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_call_gives_an_installation_of_its_own_with_the_schema_in_place() {
+        let (first, second) = (fresh_databases().await, fresh_databases().await);
+        for (one, other) in first.iter().zip(&second) {
+            assert_eq!(one.kind, other.kind);
+            let staff = "INSERT INTO staff (email, name, role, password_hash, disabled, failed_logins, \
+                         locked_until, created_at) VALUES ('a@example.jp', 'A', 'viewer', '', false, 0, 0, 0)";
+            for database in [one, other] {
+                connect(&database.core_url)
+                    .await
+                    .execute_unprepared(staff)
+                    .await
+                    .expect("the unique address is free in each installation");
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// Keeps the parts marked data-live="NAME" fresh with fragments the server has rendered and escaped.
+// Without this script every page works the same; it only has to be loaded again by hand.
+
+const stage = document.querySelector("[data-events]");
+
+if (stage) {
+  const line = document.querySelector("[data-live-state]");
+  const known = stage.dataset.state;
+  // The server repeats itself at least every 15 seconds; three times that in silence is a broken line.
+  const silenceMax = 45000;
+  let heard = Date.now();
+  let source;
+
+  const show = (state) => {
+    if (!line) return;
+    line.dataset.liveState = state;
+    line.textContent = line.dataset[`text${state[0].toUpperCase()}${state.slice(1)}`];
+  };
+
+  const note = () => {
+    heard = Date.now();
+    show("open");
+  };
+
+  const connect = () => {
+    source = new EventSource(stage.dataset.events);
+    source.addEventListener("open", note);
+    source.addEventListener("beat", note);
+    source.addEventListener("error", () => {
+      show("lost");
+      // A refused stream (signed out, server busy) is closed for good: try again unhurriedly.
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
+    });
+    // A new state means other buttons: the page is loaded anew.
+    source.addEventListener("state", (event) => {
+      note();
+      if (event.data !== known) location.reload();
+    });
+    for (const part of document.querySelectorAll("[data-live]")) {
+      source.addEventListener(part.dataset.live, (event) => {
+        note();
+        part.innerHTML = event.data;
+      });
+    }
+  };
+
+  setInterval(() => {
+    if (Date.now() - heard > silenceMax) show("lost");
+  }, 5000);
+  connect();
+}

@@ -1,0 +1,125 @@
+//! What the pages stand on: stores, settings, clock and randomness, handed in by the executable.
+
+use crate::{demo::DemoMailbox, i18n::Lang, password, security};
+use chrono_tz::Tz;
+use domain::{Clock, Keyring, Timestamp};
+use rand::{Rng, rngs::StdRng};
+use replybox::ReplyBox;
+use scheduler::Desk;
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Hashing one password takes 19 MiB and a core for tens of milliseconds; more at once would
+/// only make everything else wait.
+const HASHES_AT_ONCE: usize = 2;
+/// Each open stream reads the database once a second.
+const STREAMS_MAX: usize = 200;
+
+/// Settings of the web pages, from `[site]` and `[web]`.
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// The society's name.
+    pub organization: String,
+    /// How members reach a person: shown on members' pages.
+    pub contact: String,
+    /// Where the pages are reached, e.g. `https://drill.example.jp`; links use nothing else.
+    pub public_url: String,
+    /// Language of first sight.
+    pub language: Lang,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// For every time on a page.
+    pub time_zone: Tz,
+    /// A rehearsal installation says so on every page.
+    pub rehearsal: bool,
+    /// From whom notices come, as the recipient sees it: for `/verify`.
+    pub from: String,
+    /// Over this many recipients in 24 hours a second approver signs.
+    pub daily_cap: u64,
+}
+
+impl WebSettings {
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        security::origin_of(&self.public_url)
+    }
+}
+
+/// Everything the pages need.
+pub struct Web {
+    /// The core database.
+    pub store: Store,
+    /// Replies and bounces; `None` where this process may not read them.
+    pub replybox: Option<ReplyBox>,
+    /// The broadcasting desk: every action on a broadcast goes through it.
+    pub desk: Desk,
+    /// Settings.
+    pub settings: WebSettings,
+    /// Signs and reads personal links.
+    pub keyring: Keyring,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Seeded by the operating system; tests seed it themselves.
+    pub rng: StdRng,
+    /// The demonstration's captured mail.
+    pub demo: Option<Arc<dyn DemoMailbox>>,
+}
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) web: Web,
+    rng: Mutex<StdRng>,
+    pub(crate) hashes: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
+    /// What an unknown account's password is compared with, so that it takes as long.
+    pub(crate) nobodys_hash: String,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(mut web: Web) -> Self {
+        let mut seed = [0; 32];
+        web.rng.fill_bytes(&mut seed);
+        let rng = <StdRng as rand::SeedableRng>::from_seed(seed);
+        let nobodys_hash = password::hash("nobody", &[0; 16]).unwrap_or_default();
+        Self(Arc::new(Inner {
+            web,
+            rng: Mutex::new(rng),
+            hashes: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            nobodys_hash,
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.web.clock.now()
+    }
+
+    /// 256 random bits as 64 hex digits: session tokens, idempotency keys.
+    pub(crate) fn random_token(&self) -> String {
+        let mut bytes = [0; 32];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        data_encoding::HEXLOWER.encode(&bytes)
+    }
+}

@@ -1,0 +1,17 @@
+//! What every request passes before a handler sees it: bounds, form parsing, session, language,
+//! origin. A handler gets a [`Call`] and nothing else.
+//!
+//! # Security
+//! Hostile requests arrive here first. Bodies are counted while they are read and have a
+//! deadline; forms have a bounded number of fields; a POST through [`Door::Staff`] without the
+//! session's form token, from a foreign origin or of another content type is answered with 403
+//! before any handler runs.
+
+mod call;
+mod form;
+mod route;
+
+pub(crate) use call::{Call, Peer, SESSION_COOKIE, Signed};
+pub(crate) use form::Form;
+pub(crate) use route::{Routes, RouteTable, seal};
+pub use route::{Door, RouteInfo};
