@@ -1,6 +1,6 @@
 //! Four eyes, as evidence: what may be sent is a type that only verification can make (law 5).
 
-use crate::{BroadcastId, Nature, Role, StaffId, Timestamp};
+use crate::{BroadcastId, MemberId, Nature, Role, StaffId, Timestamp};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// SHA-256 over everything a signature covers: text, nature, audience snapshot, send window, limits.
@@ -64,6 +64,21 @@ pub struct Frozen {
     pub recipients: u64,
     /// Ledger rows held back.
     pub held: u64,
+}
+
+/// One recipient as the ledger's row stands: what the digest covers, in the order of member ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Who.
+    pub member: MemberId,
+    /// The society's number.
+    pub member_no: String,
+    /// Where to; empty where there is no address.
+    pub address: String,
+    /// Values of the merge fields, as canonical JSON.
+    pub fields: String,
+    /// Why held, in [`crate::HoldReason`]'s words, where held.
+    pub held: Option<String>,
 }
 
 /// One approver's signature.

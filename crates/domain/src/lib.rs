@@ -10,19 +10,22 @@ mod broadcast;
 mod delivery;
 mod exercise;
 mod id;
+mod key_file;
 mod member;
 mod nature;
 mod questionnaire;
 mod rate;
 mod refusal;
 mod reply;
+mod span;
 mod staff;
 mod time;
 mod token;
 
 pub use address::{AddressError, DisplayName, DisplayNameError, EmailAddress};
 pub use approval::{
-    ApprovalGap, Approved, ContentDigest, DigestError, Frozen, Signature, SignaturesRequired, cap_exceeded,
+    ApprovalGap, Approved, ContentDigest, DigestError, Frozen, Signature, SignaturesRequired, SnapshotRow,
+    cap_exceeded,
 };
 pub use broadcast::{BroadcastEvent, BroadcastState, IllegalBroadcastEvent};
 pub use delivery::{
@@ -33,12 +36,14 @@ pub use id::{
     AudienceId, BroadcastId, DeliveryId, ExerciseId, InjectId, LeaseId, MemberId, QuestionnaireId, ReplyId,
     StaffId,
 };
+pub use key_file::{KeyFileError, parse_key_file, write_key_file};
 pub use member::{MemberNo, MemberNoError, MemberStatus, PREFECTURES, Prefecture};
 pub use nature::Nature;
 pub use questionnaire::{AnswerError, Answers, Choice, Question, QuestionKind, Questionnaire};
 pub use rate::{Rate, RateError};
 pub use refusal::{Refusal, Rule};
 pub use reply::ReplyClass;
+pub use span::{Span, SpanError};
 pub use staff::{Actor, Role};
 pub use time::{Clock, FiscalYear, Timestamp};
 pub use token::{Keyring, RecipientToken, TokenError, TokenKey, TokenKind};

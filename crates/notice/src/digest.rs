@@ -5,28 +5,13 @@
 //! together. The same content gives the same digest on every machine.
 
 use crate::Terms;
-use domain::{ContentDigest, EmailAddress, HoldReason, MemberId, MemberNo};
+use domain::{ContentDigest, SnapshotRow};
 use sha2::{Digest, Sha256};
 
 /// Changes with the encoding, so that a signature over an older one does not fit a newer one.
 const DOMAIN: &[u8] = b"hansho content digest v1";
 
-/// One recipient of the snapshot.
-#[derive(Debug, Clone, Copy)]
-pub struct DigestRow<'a> {
-    /// Row id; rows come in its order.
-    pub member: MemberId,
-    /// The society's number.
-    pub member_no: &'a MemberNo,
-    /// Where to.
-    pub address: Option<&'a EmailAddress>,
-    /// Why held, where held.
-    pub held: Option<&'a HoldReason>,
-    /// The person's values, as stored with the ledger row.
-    pub fields_json: &'a str,
-}
-
-/// Takes the facts, then the rows in the order of member ids, then gives the digest.
+/// Takes the terms, then the rows in the order of member ids, then gives the digest.
 #[derive(Debug, Clone)]
 pub struct DigestBuilder {
     hash: Sha256,
@@ -61,13 +46,13 @@ impl DigestBuilder {
     }
 
     /// Adds the next recipient.
-    pub fn row(&mut self, row: &DigestRow<'_>) {
+    pub fn row(&mut self, row: &SnapshotRow) {
         self.rows += 1;
         self.field(b'R', &row.member.get().to_be_bytes());
-        self.field(b'M', row.member_no.as_str().as_bytes());
-        self.optional(b'A', row.address.map(EmailAddress::reveal).as_deref().map(str::as_bytes));
-        self.optional(b'H', row.held.map(ToString::to_string).as_deref().map(str::as_bytes));
-        self.field(b'F', row.fields_json.as_bytes());
+        self.field(b'M', row.member_no.as_bytes());
+        self.field(b'A', row.address.as_bytes());
+        self.optional(b'H', row.held.as_deref().map(str::as_bytes));
+        self.field(b'F', row.fields.as_bytes());
     }
 
     /// The digest over all that was added.
@@ -97,7 +82,7 @@ impl DigestBuilder {
 mod tests {
     use super::*;
     use crate::NoticeText;
-    use domain::{Nature, Rate, Timestamp};
+    use domain::{MemberId, Nature, Rate, Timestamp};
     use proptest::prelude::*;
 
     fn facts(subject: &str, body: &str) -> Terms {
@@ -118,16 +103,20 @@ mod tests {
         }
     }
 
+    fn row(id: i64, number: &str, fields: &str) -> SnapshotRow {
+        SnapshotRow {
+            member: MemberId::new(id),
+            member_no: number.into(),
+            address: format!("{number}@example.jp"),
+            fields: fields.into(),
+            held: None,
+        }
+    }
+
     fn digest(facts: &Terms, people: &[(i64, &str, &str)]) -> ContentDigest {
         let mut builder = DigestBuilder::new(facts);
         for (id, number, fields_json) in people {
-            builder.row(&DigestRow {
-                member: MemberId::new(*id),
-                member_no: &number.parse().expect("a number"),
-                address: EmailAddress::parse(&format!("{number}@example.jp")).ok().as_ref(),
-                held: None,
-                fields_json,
-            });
+            builder.row(&row(*id, number, fields_json));
         }
         builder.finish()
     }
@@ -190,13 +179,7 @@ mod tests {
             assert_ne!(one, other);
         }
         let mut held = DigestBuilder::new(&base);
-        held.row(&DigestRow {
-            member: MemberId::new(1),
-            member_no: &"100".parse().expect("a number"),
-            address: EmailAddress::parse("100@example.jp").ok().as_ref(),
-            held: Some(&HoldReason::SharedAddress),
-            fields_json: "{}",
-        });
+        held.row(&SnapshotRow { held: Some("shared-address".into()), ..row(1, "100", "{}") });
         assert_ne!(one, held.finish());
     }
 

@@ -14,7 +14,7 @@ mod template;
 mod terms;
 mod text;
 
-pub use digest::{DigestBuilder, DigestRow};
+pub use digest::DigestBuilder;
 pub use mime::{
     MessageId, MessageIdError, Outgoing, RenderError, SenderAddress, SenderAddressError, message_id, render,
 };

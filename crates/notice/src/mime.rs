@@ -345,16 +345,16 @@ mod tests {
         Date: Fri, 04 Sep 2026 04:00:00 +0000
         From: =?utf-8?b?6KiT57e05pys6YOo?= <drill@example.jp>
         To: hanako@example.com
-        Reply-To: aeaqaaaaaaaaahaaaaaaaaaaqaj3k6n5x7w2s4d6f7g5h3j2k4l6@reply.example.jp
-        Subject: =?utf-8?b?44CQ6KiT57e044CR6ZaL5aeL44Gu44GK55+l44KJ44Gb?=
         Message-ID: <b7.m4000.42b32ffb46117d71@example.jp>
         Auto-Submitted: auto-generated
-        Precedence: bulk
         X-Auto-Response-Suppress: DR, RN, NRN, OOF, AutoReply
+        Reply-To: aeaqaaaaaaaaahaaaaaaaaaaqaj3k6n5x7w2s4d6f7g5h3j2k4l6@reply.example.jp
+        Precedence: bulk
         List-Id: <hansho.example.jp>
         X-Hansho-Nature: exercise
         List-Unsubscribe: <https://drill.example.jp/u/xyz>
         List-Unsubscribe-Post: List-Unsubscribe=One-Click
+        Subject: =?utf-8?b?44CQ6KiT57e044CR6ZaL5aeL44Gu44GK55+l44KJ44Gb?=
         MIME-Version: 1.0
         Content-Type: text/plain; charset=utf-8
         Content-Transfer-Encoding: base64

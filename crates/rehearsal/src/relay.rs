@@ -11,6 +11,7 @@
 //! its own (it is the evidence), which is one more reason to refuse any address but loopback.
 
 mod command;
+mod data;
 mod record;
 mod script;
 mod session;
@@ -154,6 +155,7 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>, stop: &CancellationToken, task
         if let Err(error) = ended {
             tracing::debug!(connection = open.number, %error, "capture relay connection lost");
         }
+        drop(open);
     });
 }
 

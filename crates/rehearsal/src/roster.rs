@@ -174,7 +174,11 @@ impl Writer {
         }
     }
 
-    fn others(&mut self, count: usize, mut year_and_status: impl FnMut(&mut Self) -> (FiscalYear, &'static str)) {
+    fn others(
+        &mut self,
+        count: usize,
+        mut year_and_status: impl FnMut(&mut Self) -> (FiscalYear, &'static str),
+    ) {
         for _ in 0..count {
             let person = self.person();
             let (year, status) = year_and_status(self);
@@ -216,15 +220,10 @@ impl Writer {
         let given = pick(rng, GIVEN);
         let separator = pick(rng, &[".", "_", "-", ""]);
         let number = self.people;
-        let prefecture = (0..PREFECTURES.len())
-            .collect::<Vec<_>>()
-            .choose_weighted(rng, |index| POPULATION[*index])
-            .map(|index| PREFECTURES[*index])
-            .expect("invariant: every prefecture has people");
-        let role = ROLES
-            .choose_weighted(rng, |(_, weight)| *weight)
-            .map(|(role, _)| *role)
-            .expect("invariant: every role has a weight");
+        let prefectures: Vec<(&str, u32)> = PREFECTURES.into_iter().zip(POPULATION).collect();
+        let prefecture = pick_weighted(rng, &prefectures);
+        let role = pick_weighted(rng, ROLES);
+        let place = pick(rng, PLACES);
         Person {
             number: format!("{number:06}"),
             name: format!("{}\u{3000}{}", family.kanji, given.kanji),
@@ -232,7 +231,7 @@ impl Writer {
             // The number at the end makes it this person's own.
             address: format!("{}{separator}{}{number}@{}", family.latin, given.latin, pick(rng, DOMAINS)),
             prefecture,
-            facility: pick(rng, FACILITIES).replace("{}", pick(rng, PLACES)),
+            facility: pick(rng, FACILITIES).replace("{}", place),
             role,
         }
     }
@@ -253,6 +252,13 @@ impl Writer {
 
 fn pick<'words, T>(rng: &mut StdRng, words: &'words [T]) -> &'words T {
     words.choose(rng).expect("invariant: the lists of words are not empty")
+}
+
+fn pick_weighted(rng: &mut StdRng, words: &[(&'static str, u32)]) -> &'static str {
+    let (word, _) = words
+        .choose_weighted(rng, |(_, weight)| *weight)
+        .expect("invariant: every weighted word has a weight");
+    word
 }
 
 fn encode(rows: Vec<Row>) -> Result<Vec<u8>, RosterError> {
@@ -300,10 +306,7 @@ mod tests {
         assert!(!broken, "the file is CP932");
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         assert_eq!(reader.headers().expect("headings").iter().collect::<Vec<_>>(), HEADINGS);
-        reader
-            .records()
-            .map(|row| row.expect("a row").iter().map(str::to_owned).collect())
-            .collect()
+        reader.records().map(|row| row.expect("a row").iter().map(str::to_owned).collect()).collect()
     }
 
     /// Counts the way an importer must: row by row, the first owner of an address keeps it.

@@ -116,6 +116,7 @@ impl ReplyBox {
     ///
     /// # Errors
     /// [`ReplyBoxError::Query`]: nothing was stored.
+    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that begins transactions")]
     pub async fn insert_all(&self, replies: &[NewReply]) -> Result<Vec<ReplyId>, ReplyBoxError> {
         let failed = || ReplyBoxError::query("store the rows of a mail");
         let _gate = self.write_turn().await;
@@ -269,6 +270,7 @@ mod tests {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
             ..TransactionOptions::default()
         };
+        #[expect(clippy::disallowed_methods, reason = "the test holds a lock")]
         let held = other.connection.begin_with_options(lock).await.expect("lock");
         let error = replies.insert(&reply(1)).await.expect_err("locked");
         assert!(error.is_temporary(), "{error:?}");
@@ -279,7 +281,10 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_a_temporary_failure_that_leaves_nothing_half_written() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (replies, _) = empty_box(&folder).await;
+        let (_, url) = empty_box(&folder).await;
+        // The limit holds for one connection, so there is only one.
+        let connection = Database::connect(&url).await.expect("open");
+        let replies = ReplyBox { connection, write_gate: Arc::default() };
         let small = "PRAGMA max_page_count = 20";
         replies.connection.execute_unprepared(small).await.expect("a small disk");
         let error = replies.insert_all(&[reply(1), reply(200_000)]).await.expect_err("full");

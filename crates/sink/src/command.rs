@@ -144,7 +144,9 @@ mod tests {
         assert_eq!(parse(long.as_bytes()), Command::BadArguments);
         assert_eq!(parse(b"GET / HTTP/1.1"), Command::Unknown);
         assert_eq!(parse(b"\xff\xfe"), Command::Unknown);
-        for verb in ["VRFY a", "EXPN list", "XCLIENT ADDR=1.2.3.4", "STARTTLS", "AUTH PLAIN AA==", "BDAT 1 LAST"] {
+        for verb in
+            ["VRFY a", "EXPN list", "XCLIENT ADDR=1.2.3.4", "STARTTLS", "AUTH PLAIN AA==", "BDAT 1 LAST"]
+        {
             assert_eq!(parse(verb.as_bytes()), Command::NotOffered, "{verb}");
         }
     }

@@ -55,6 +55,8 @@ pub(crate) enum NotStored {
     TooLarge,
     /// Too many hops.
     Loop,
+    /// Too many large mails at once.
+    NoMemory,
     /// The database is full, locked or away: the peer keeps the mail and comes back.
     DatabaseBusy,
     /// The database refuses for another reason: ours to mend, so the peer comes back too.
@@ -66,6 +68,7 @@ impl NotStored {
         match self {
             Self::TooLarge => "552 5.3.4 too large",
             Self::Loop => "554 5.4.6 too many hops, this mail is in a loop",
+            Self::NoMemory => "452 4.3.1 too many mails at once, come back later",
             Self::DatabaseBusy => "452 4.3.1 cannot store now, come back later",
             Self::DatabaseBroken => "451 4.3.0 cannot store now, come back later",
         }
@@ -132,7 +135,10 @@ impl Intake {
                 Ok(())
             }
             Err(error) if error.is_temporary() => {
-                warn!(error = &error as &dyn std::error::Error, "a reply could not be stored, its sender will retry");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a reply could not be stored, its sender will retry"
+                );
                 Err(NotStored::DatabaseBusy)
             }
             Err(error) => {

@@ -7,6 +7,7 @@
 use crate::{
     intake::Intake,
     session::{self, Limits},
+    wire,
 };
 use domain::{Clock, Keyring};
 use replybox::ReplyBox;
@@ -145,6 +146,7 @@ impl Sink {
             size_max: settings.size_max,
             idle: settings.idle,
             session_max: settings.session_max,
+            memory: wire::memory(),
         };
         let intake = Intake::new(settings.domain, keyring, replybox, clock);
         Ok(Self {
@@ -187,7 +189,8 @@ impl Sink {
             }
         }
         drop(self.listener);
-        let drained = tokio::time::timeout(DRAIN_MAX, async { while sessions.join_next().await.is_some() {} });
+        let drained =
+            tokio::time::timeout(DRAIN_MAX, async { while sessions.join_next().await.is_some() {} });
         if drained.await.is_err() {
             warn!(sessions.open = sessions.len(), "sessions were cut off at shutdown");
         }

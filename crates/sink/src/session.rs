@@ -8,7 +8,7 @@ use crate::{
     command::{self, Command},
     intake::{Intake, NotStored, Recipient},
     server::Protocol,
-    wire::{Gone, Line, Mail, Wire},
+    wire::{Gone, Line, Mail, Memory, Wire},
 };
 use std::{fmt::Write, net::IpAddr, time::Duration};
 use tokio::net::TcpStream;
@@ -26,6 +26,7 @@ pub(crate) struct Limits {
     pub(crate) size_max: usize,
     pub(crate) idle: Duration,
     pub(crate) session_max: Duration,
+    pub(crate) memory: Memory,
 }
 
 /// Whether the dialogue goes on after an answer.
@@ -189,9 +190,14 @@ impl Session<'_> {
             return Ok(if self.wire.has_more() { Next::Close } else { next });
         }
         self.wire.answer("354 end with CRLF . CRLF\r\n").await?;
-        let outcome = match self.wire.mail(self.limits.size_max).await? {
-            Mail::Complete(raw) => self.intake.store(&sender, self.peer, &recipients, raw).await,
+        let outcome = match self.wire.mail(self.limits.size_max, &self.limits.memory).await? {
+            Mail::Complete { raw, room } => {
+                let outcome = self.intake.store(&sender, self.peer, &recipients, raw).await;
+                drop(room);
+                outcome
+            }
             Mail::TooLarge => Err(NotStored::TooLarge),
+            Mail::NoRoom => Err(NotStored::NoMemory),
         };
         let answer = match &outcome {
             Ok(()) => "250 2.0.0 stored",

@@ -5,10 +5,11 @@
 //! `CRLF . CRLF` only (RFC 5321 §4.1.1.4). Every other spelling of a line end is content
 //! (CVE-2023-51764 and its kin). A mail over the limit is read to its end and not kept.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
@@ -16,6 +17,16 @@ use tokio::{
 const COMMAND_OCTETS_MAX: usize = 2_000;
 /// One read of the socket: a few TCP segments.
 const READ_OCTETS: usize = 16 * 1024;
+/// Octets in one unit of [`Memory`].
+const ROOM_UNIT: usize = 16 * 1024;
+/// Twelve of the largest mails, thousands of usual ones: a thousand sessions at the size limit
+/// would need 10 GB otherwise.
+const MEMORY_OCTETS_MAX: usize = 128 * 1024 * 1024;
+
+/// The memory of one sink.
+pub(crate) fn memory() -> Memory {
+    Arc::new(Semaphore::new(MEMORY_OCTETS_MAX / ROOM_UNIT))
+}
 
 /// One connection, with its clock.
 pub(crate) struct Wire {
@@ -37,13 +48,49 @@ pub(crate) enum Line {
     Malformed,
 }
 
-/// What came after 354.
-#[derive(Debug, PartialEq, Eq)]
+/// What came after 354, read to its end.
+#[derive(Debug)]
 pub(crate) enum Mail {
     /// Without stuffing and final dot.
-    Complete(Vec<u8>),
-    /// Over the limit; read to its end and not kept.
+    Complete {
+        raw: Vec<u8>,
+        /// To be held for as long as the mail is in memory.
+        room: Room,
+    },
+    /// Over the limit; not kept.
     TooLarge,
+    /// All sessions together hold as much as they may; not kept.
+    NoRoom,
+}
+
+/// The memory that mails in flight may take together, in units of [`ROOM_UNIT`].
+pub(crate) type Memory = Arc<Semaphore>;
+
+/// One mail's share of the memory; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    memory: Memory,
+    units: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    fn none(memory: &Memory) -> Self {
+        Self { memory: memory.clone(), units: 0, held: None }
+    }
+
+    /// Makes the share at least `octets` large; false where nothing is left.
+    fn grow_to(&mut self, octets: usize) -> bool {
+        let missing = octets.div_ceil(ROOM_UNIT).saturating_sub(self.units);
+        let Ok(wanted) = u32::try_from(missing) else { return false };
+        let Ok(more) = self.memory.clone().try_acquire_many_owned(wanted) else { return false };
+        self.units += missing;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        true
+    }
 }
 
 /// Why a connection is over before its QUIT.
@@ -89,15 +136,26 @@ impl Wire {
         }
     }
 
-    /// Mail data up to its final dot; more than `size_max` octets are not kept.
-    pub(crate) async fn mail(&mut self, size_max: usize) -> Result<Mail, Gone> {
+    /// Mail data up to its final dot; more than `size_max` octets, or more than `memory` has
+    /// room for, are not kept.
+    pub(crate) async fn mail(&mut self, size_max: usize, memory: &Memory) -> Result<Mail, Gone> {
         let mut data = DataReader::new(size_max);
+        let mut room = Some(Room::none(memory));
         loop {
             let waiting = &self.buffer[self.taken..];
             let (used, ended) = data.take(waiting);
             self.taken += used;
+            if room.as_mut().is_some_and(|room| !room.grow_to(data.kept.len())) {
+                room = None;
+                data.size_max = 0;
+                data.kept = Vec::new();
+            }
             if ended {
-                return Ok(data.finish());
+                return Ok(match room {
+                    None => Mail::NoRoom,
+                    Some(_) if data.size > data.size_max => Mail::TooLarge,
+                    Some(room) => Mail::Complete { raw: data.kept, room },
+                });
             }
             self.fill().await?;
         }
@@ -186,10 +244,6 @@ impl DataReader {
             self.kept = Vec::new();
         }
     }
-
-    fn finish(self) -> Mail {
-        if self.size > self.size_max { Mail::TooLarge } else { Mail::Complete(self.kept) }
-    }
 }
 
 #[cfg(test)]
@@ -206,11 +260,7 @@ mod tests {
                 let (used, ended) = data.take(rest);
                 rest = &rest[used..];
                 if ended {
-                    let Mail::Complete(mail) = std::mem::replace(&mut data, DataReader::new(1_000)).finish()
-                    else {
-                        panic!("small mails")
-                    };
-                    found.push(mail);
+                    found.push(std::mem::replace(&mut data, DataReader::new(1_000)).kept);
                 }
             }
         }
@@ -219,7 +269,9 @@ mod tests {
 
     #[test]
     fn only_crlf_dot_crlf_ends_a_mail_whatever_the_chunks() {
-        for fake in ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r\n.\n", "\r.\r\n", "\r\n\0.\r\n", "\r\n.\0\r\n"] {
+        for fake in
+            ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r", "\r\n.\n", "\r.\r\n", "\r\n\0.\r\n", "\r\n.\0\r\n"]
+        {
             let sent = format!("one{fake}two\r\n.\r\n");
             for chunk in [1, 2, 3, 7, 1_000] {
                 assert_eq!(mails(sent.as_bytes(), chunk).len(), 1, "{fake:?} in chunks of {chunk}");
@@ -248,7 +300,19 @@ mod tests {
     fn a_mail_over_the_limit_is_not_kept() {
         let mut data = DataReader::new(3);
         assert_eq!(data.take(b"abcd\r\n.\r\nNOOP"), (9, true));
-        assert!(data.kept.is_empty());
-        assert_eq!(data.finish(), Mail::TooLarge);
+        assert!(data.kept.is_empty() && data.size > data.size_max);
+    }
+
+    #[test]
+    fn all_mails_in_flight_share_a_bounded_memory() {
+        let memory = Arc::new(Semaphore::new(2));
+        let mut first = Room::none(&memory);
+        assert!(first.grow_to(1) && first.grow_to(ROOM_UNIT));
+        let mut second = Room::none(&memory);
+        assert!(!second.grow_to(ROOM_UNIT + 1));
+        assert!(second.grow_to(ROOM_UNIT));
+        assert!(!first.grow_to(ROOM_UNIT + 1));
+        drop(second);
+        assert!(first.grow_to(ROOM_UNIT + 1));
     }
 }

@@ -1,1 +1,250 @@
-//! Saved audiences and the members they resolve to.
+//! Saved audiences, and the only ways from a filter or a list of ids to people.
+//!
+//! Guarantees: whoever comes out for [`Reach::Current`] is active and a member of the fiscal year
+//! asked for, and whoever comes out for [`Reach::TestRoster`] is active and on the test roster:
+//! both stand in the statement itself, and no filter can widen it (incidents.md B, law 6).
+
+use crate::{
+    Engine, Member, Store, StoreError,
+    member::{IDS_PER_QUERY, MEMBER_COLUMNS, read_members},
+    sql,
+};
+use domain::{Actor, AudienceId, FiscalYear, MemberId, Prefecture, Timestamp};
+use sea_orm::{FromQueryResult, Value};
+use std::collections::BTreeMap;
+
+/// Conditions on members. Values under one key are alternatives; all keys have to fit. No
+/// condition at all is everybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AudienceFilter {
+    /// JIS X 0401 codes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefecture: Vec<u8>,
+    /// Workplaces, as written in the roster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub facility: Vec<String>,
+    /// Roles in a disaster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub role: Vec<String>,
+    /// Other columns of the roster, by field name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// Whom a filter can reach at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Active members of this fiscal year.
+    Current(FiscalYear),
+    /// Active members on the test roster, of whatever year.
+    TestRoster,
+}
+
+/// Which of a list of known members to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// Only those within reach.
+    Reach(Reach),
+    /// Every one who is still in the registry: whoever got a notice is owed its correction.
+    Known,
+}
+
+/// An audience with a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedAudience {
+    /// Row id.
+    pub id: AudienceId,
+    /// Unique.
+    pub name: String,
+    /// Its conditions.
+    pub filter: AudienceFilter,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+#[derive(FromQueryResult)]
+struct AudienceColumns {
+    id: i64,
+    name: String,
+    filter: String,
+    created_at: i64,
+}
+
+impl TryFrom<AudienceColumns> for SavedAudience {
+    type Error = StoreError;
+
+    fn try_from(row: AudienceColumns) -> Result<Self, StoreError> {
+        let filter = serde_json::from_str(&row.filter).map_err(|why| StoreError::Corrupt {
+            table: "audience",
+            column: "filter",
+            row: row.id,
+            why: why.to_string(),
+        })?;
+        Ok(Self {
+            id: AudienceId::new(row.id),
+            name: row.name,
+            filter,
+            created_at: Timestamp::from_millis(row.created_at),
+        })
+    }
+}
+
+impl Store {
+    /// Saves an audience.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] for a name already taken.
+    pub async fn add_audience(
+        &self,
+        actor: Actor,
+        name: &str,
+        filter: &AudienceFilter,
+        now: Timestamp,
+    ) -> Result<AudienceId, StoreError> {
+        let body = serde_json::to_string(filter).expect("invariant: a filter is JSON");
+        let tx = self.write().await?;
+        let text = "INSERT INTO audience (name, filter, created_at) VALUES ($1, $2, $3) \
+                    ON CONFLICT (name) DO NOTHING RETURNING id AS n";
+        let values = [name.into(), body.into(), now.millis().into()];
+        let made: Option<sql::Number> = sql::row(&*tx, "save an audience", text, values).await?;
+        let id = made.ok_or_else(|| StoreError::Exists { what: "audience", name: name.to_owned() })?.n;
+        tx.audit(now, actor, "audience-created", format!("audience:{id}"), String::new()).await?;
+        tx.commit().await?;
+        Ok(AudienceId::new(id))
+    }
+
+    /// All saved audiences, in the order of their making; `all` is the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audiences(&self) -> Result<Vec<SavedAudience>, StoreError> {
+        let text = "SELECT id, name, filter, created_at FROM audience ORDER BY id";
+        let rows: Vec<AudienceColumns> = sql::rows(&self.connection, "list audiences", text, []).await?;
+        rows.into_iter().map(SavedAudience::try_from).collect()
+    }
+
+    /// One audience by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audience(&self, name: &str) -> Result<Option<SavedAudience>, StoreError> {
+        let text = "SELECT id, name, filter, created_at FROM audience WHERE name = $1";
+        let row: Option<AudienceColumns> =
+            sql::row(&self.connection, "find an audience", text, [name.into()]).await?;
+        row.map(SavedAudience::try_from).transpose()
+    }
+
+    /// Members within reach that fit a filter, after `after`, by row id, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audience_page(
+        &self,
+        filter: &AudienceFilter,
+        reach: Reach,
+        after: MemberId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        let mut values = Vec::new();
+        let source = from_reach(reach, &mut values);
+        let fits = conditions(self.engine(), filter, &mut values);
+        values.push(after.get().into());
+        let after = values.len();
+        values.push(i64::from(limit).into());
+        let text = format!(
+            "SELECT {MEMBER_COLUMNS} {source}{fits} AND m.id > ${after} ORDER BY m.id LIMIT ${}",
+            values.len()
+        );
+        read_members(sql::rows(&self.connection, "draw an audience", &text, values).await?)
+    }
+
+    /// How many members within reach fit a filter.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audience_count(&self, filter: &AudienceFilter, reach: Reach) -> Result<u64, StoreError> {
+        let mut values = Vec::new();
+        let source = from_reach(reach, &mut values);
+        let fits = conditions(self.engine(), filter, &mut values);
+        let text = format!("SELECT COUNT(*) AS n {source}{fits}");
+        Ok(sql::number(&self.connection, "count an audience", &text, values).await?.unsigned_abs())
+    }
+
+    /// Those of the given members that may be read, by row id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn members_among(&self, ids: &[MemberId], among: Among) -> Result<Vec<Member>, StoreError> {
+        let mut found = Vec::new();
+        for chunk in ids.chunks(IDS_PER_QUERY) {
+            let mut values = Vec::new();
+            let source = match among {
+                Among::Reach(reach) => from_reach(reach, &mut values),
+                Among::Known => "FROM member m WHERE 1 = 1",
+            };
+            let list = sql::placeholders(values.len() + 1, chunk.len());
+            values.extend(chunk.iter().map(|id| Value::from(id.get())));
+            let text = format!("SELECT {MEMBER_COLUMNS} {source} AND m.id IN ({list})");
+            found.extend(read_members(
+                sql::rows(&self.connection, "read listed members", &text, values).await?,
+            )?);
+        }
+        found.sort_by_key(|member| member.id);
+        found.dedup_by_key(|member| member.id);
+        Ok(found)
+    }
+}
+
+/// The tables and the condition that every audience stands on.
+fn from_reach(reach: Reach, values: &mut Vec<Value>) -> &'static str {
+    match reach {
+        Reach::Current(year) => {
+            values.push(i64::from(year.get()).into());
+            "FROM membership y JOIN member m ON m.id = y.member_id \
+             WHERE y.fiscal_year = $1 AND m.status = 'active'"
+        }
+        Reach::TestRoster => {
+            "FROM test_roster t JOIN member m ON m.id = t.member_id WHERE m.status = 'active'"
+        }
+    }
+}
+
+/// The filter as further conditions, each beginning with ` AND `.
+fn conditions(engine: Engine, filter: &AudienceFilter, values: &mut Vec<Value>) -> String {
+    let mut text = String::new();
+    let mut any_of = |expression: &str, list: Vec<Value>, values: &mut Vec<Value>| {
+        if !list.is_empty() {
+            let marks = sql::placeholders(values.len() + 1, list.len());
+            text += &format!(" AND {expression} IN ({marks})");
+            values.extend(list);
+        }
+    };
+    let words = |list: &[String]| list.iter().map(|word| word.as_str().into()).collect::<Vec<Value>>();
+    // An unknown code fits nobody; it must not fall out of the list and widen the audience.
+    let codes = filter.prefecture.iter().map(|code| {
+        Value::from(Prefecture::from_code(*code).map_or(0, |prefecture| i64::from(prefecture.code())))
+    });
+    any_of("m.prefecture", codes.collect(), values);
+    any_of("m.facility", words(&filter.facility), values);
+    any_of("m.duty", words(&filter.role), values);
+    for (name, list) in &filter.attributes {
+        if list.is_empty() {
+            continue;
+        }
+        let (key, expression) = match engine {
+            Engine::Sqlite => (json_path(name), "json_extract(m.attributes, $KEY)"),
+            Engine::Postgres => (name.clone(), "(CAST(m.attributes AS jsonb) ->> CAST($KEY AS TEXT))"),
+        };
+        values.push(key.into());
+        let expression = expression.replace("$KEY", &format!("${}", values.len()));
+        any_of(&expression, words(list), values);
+    }
+    text
+}
+
+/// SQLite's path to one key. Field names hold letters, digits and `_` only; a quotation mark
+/// could only come from a hand-edited filter and then names no key.
+fn json_path(name: &str) -> String {
+    format!("$.\"{}\"", name.replace('"', ""))
+}

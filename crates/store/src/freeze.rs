@@ -3,12 +3,15 @@
 
 use crate::{Store, StoreError, entity, sql};
 use domain::{
-    Actor, BroadcastEvent, BroadcastId, ContentDigest, EmailAddress, HoldReason, MemberId, Timestamp,
+    Actor, BroadcastEvent, BroadcastId, ContentDigest, EmailAddress, HoldReason, MemberId, SnapshotRow,
+    Timestamp,
 };
 use sea_orm::{ActiveValue, EntityTrait, FromQueryResult};
 
 /// One statement carries at most 65,535 values on PostgreSQL; a row has 13.
 const ROWS_PER_INSERT: usize = 1_000;
+/// A page of frozen rows takes about a megabyte.
+const FROZEN_PAGE: i64 = 2_000;
 
 /// One recipient of a snapshot about to be frozen.
 #[derive(Debug, Clone)]
@@ -29,19 +32,39 @@ pub struct FreezeRow {
     pub held: Option<HoldReason>,
 }
 
-/// One row as it stands in the ledger: what the digest covers.
-#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct FrozenRow {
-    /// Who.
-    pub member_id: i64,
-    /// The society's number.
-    pub member_no: String,
-    /// Where to; empty when there is none.
-    pub address: String,
-    /// Merge fields as canonical JSON.
-    pub fields: String,
-    /// Why held, in [`HoldReason`]'s words.
-    pub held_reason: Option<String>,
+#[derive(FromQueryResult)]
+struct SnapshotColumns {
+    member_id: i64,
+    member_no: String,
+    address: String,
+    fields: String,
+    held_reason: Option<String>,
+}
+
+impl From<SnapshotColumns> for SnapshotRow {
+    fn from(row: SnapshotColumns) -> Self {
+        Self {
+            member: MemberId::new(row.member_id),
+            member_no: row.member_no,
+            address: row.address,
+            fields: row.fields,
+            held: row.held_reason,
+        }
+    }
+}
+
+impl FreezeRow {
+    /// The row as the ledger will hold it.
+    #[must_use]
+    pub fn snapshot(&self) -> SnapshotRow {
+        SnapshotRow {
+            member: self.member,
+            member_no: self.member_no.clone(),
+            address: self.address.as_ref().map(EmailAddress::reveal).unwrap_or_default(),
+            fields: self.fields.clone(),
+            held: self.held.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 impl Store {
@@ -105,20 +128,27 @@ impl Store {
         tx.commit().await
     }
 
-    /// The frozen rows in the digest's order, by member id, after `after`, at most `limit`.
+    /// Shows every frozen row in the digest's order, by member id. Read in pages: memory stays
+    /// flat for any audience.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn frozen_rows(
+    pub async fn each_frozen_row(
         &self,
         id: BroadcastId,
-        after: MemberId,
-        limit: i64,
-    ) -> Result<Vec<FrozenRow>, StoreError> {
+        mut show: impl FnMut(&SnapshotRow),
+    ) -> Result<(), StoreError> {
         let text = "SELECT member_id, member_no, address, fields, held_reason FROM delivery \
                     WHERE broadcast_id = $1 AND member_id > $2 ORDER BY member_id LIMIT $3";
-        let values = [id.get().into(), after.get().into(), limit.into()];
-        sql::rows(&self.connection, "read frozen rows", text, values).await
+        let mut after = i64::MIN;
+        loop {
+            let values = [id.get().into(), after.into(), FROZEN_PAGE.into()];
+            let page: Vec<SnapshotColumns> =
+                sql::rows(&self.connection, "read frozen rows", text, values).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.member_id;
+            page.into_iter().map(SnapshotRow::from).for_each(|row| show(&row));
+        }
     }
 
     /// How many recipients got exactly this signed text before, in another broadcast.
@@ -142,17 +172,18 @@ impl Store {
 
 fn new_row(id: BroadcastId, row: &FreezeRow) -> entity::delivery::ActiveModel {
     use ActiveValue::{NotSet, Set};
+    let SnapshotRow { member, member_no, address, fields, held } = row.snapshot();
     entity::delivery::ActiveModel {
         id: NotSet,
         broadcast_id: Set(id.get()),
-        member_id: Set(row.member.get()),
-        member_no: Set(row.member_no.clone()),
-        address: Set(row.address.as_ref().map(EmailAddress::reveal).unwrap_or_default()),
+        member_id: Set(member.get()),
+        member_no: Set(member_no),
+        address: Set(address),
         prefecture: Set(row.prefecture.map(i64::from)),
-        fields: Set(row.fields.clone()),
+        fields: Set(fields),
         message_id: Set(row.message_id.clone()),
-        state: Set(if row.held.is_some() { "held" } else { "pending" }.to_owned()),
-        held_reason: Set(row.held.as_ref().map(ToString::to_string)),
+        state: Set(if held.is_some() { "held" } else { "pending" }.to_owned()),
+        held_reason: Set(held),
         attempts: Set(0),
         due_at: Set(0),
         lease_id: Set(0),

@@ -24,16 +24,19 @@ mod sql;
 mod staff;
 mod staff_mail;
 
+pub use audience::*;
 pub use audit::{AuditEntry, AuditProblem};
 pub use broadcast::{Broadcast, NewBroadcast};
 pub use connection::{Engine, Store, WriteTx};
 pub use error::StoreError;
 pub use exercise::{Exercise, Inject, NewExercise, NewInject};
-pub use freeze::{FreezeRow, FrozenRow};
+pub use freeze::FreezeRow;
 pub use ledger::{
-    ClaimedRow, LedgerFilter, LedgerRow, Outcome, Settlement, SubmitPermit, Turn, Worker, WorkerTerms,
+    ClaimedRow, LedgerFilter, LedgerRow, Outcome, Settlement, SubmitPermit, TimeLimit, Turn, Worker,
+    WorkerTerms,
 };
 
+pub use member::*;
 pub use release::{Released, StopAnswer};
 pub use reply_mark::{BounceMatch, MemberRequest};
 pub use response::{Response, ResponsePoint};

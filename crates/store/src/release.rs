@@ -251,6 +251,10 @@ impl Store {
         let broadcast = tx.broadcast_locked(id).await?;
         may_sign(actor, &broadcast)?;
         tx.step(&broadcast, BroadcastEvent::Resumed).await?;
+        // Rows that workers had claimed before the stop are free at once, not when leases end.
+        let text = "UPDATE delivery SET lease_until = 0 \
+                    WHERE broadcast_id = $1 AND state IN ('pending', 'deferred') AND lease_until > 0";
+        sql::run(&*tx, "free claimed rows", text, [id.get().into()]).await?;
         tx.audit(now, actor, "broadcast-resumed", format!("broadcast:{id}"), reason.to_owned()).await?;
         tx.commit().await
     }

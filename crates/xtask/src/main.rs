@@ -23,7 +23,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [-- NEXTEST-ARGUMENTS]   all tests: makes sure of the tools, starts a private PostgreSQL,
-                                runs nextest and the doctests; with arguments, the chosen tests only
+                                runs nextest and the doctests; with arguments, such as
+                                -E 'package(store)', the chosen tests only and no doctests
   postgres PROGRAM [ARGUMENTS]  runs a program while a private PostgreSQL listens at $HANSHO_TEST_PG
   tidy                          fast static checks, without network";
 
@@ -63,6 +64,6 @@ async fn beside_postgres(program: &str, arguments: &[&str]) -> Result<ExitCode> 
     let server = postgres::Postgres::start().await?;
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).envs(server.environment());
-    let status = children.run(&mut command).await.with_context(|| format!("cannot run {program}"))?;
+    let status = children.run(&mut command).await.with_context(|| format!("while running {program}"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

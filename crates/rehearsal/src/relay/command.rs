@@ -117,7 +117,9 @@ fn is_mailbox(path: &str) -> bool {
     let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
     let atoms = |b: u8| b.is_ascii_graphic() && !br#"()<>[]:;,@\""#.contains(&b);
     let local_is_plain = if quoted {
-        local[1..local.len() - 1].bytes().all(|b| b == b' ' || (b.is_ascii_graphic() && !br#"\"<>"#.contains(&b)))
+        local[1..local.len() - 1]
+            .bytes()
+            .all(|b| b == b' ' || (b.is_ascii_graphic() && !br#"\"<>"#.contains(&b)))
     } else {
         !local.is_empty() && local.bytes().all(atoms)
     };
@@ -145,7 +147,9 @@ mod tests {
 
     #[test]
     fn paths_that_are_no_mailbox_are_refused() {
-        for path in ["", "a", "a@", "@b.jp", "a b@c.jp", "a@b@c.jp", "a@c.jp,d@e.jp", "あ@c.jp", "\"a\"b\"@c.jp"] {
+        for path in
+            ["", "a", "a@", "@b.jp", "a b@c.jp", "a@b@c.jp", "a@c.jp,d@e.jp", "あ@c.jp", "\"a\"b\"@c.jp"]
+        {
             assert!(rcpt(path).is_err(), "{path:?} must be refused");
         }
         assert!(rcpt(&format!("{}@c.jp", "a".repeat(PATH_OCTETS_MAX))).is_err());

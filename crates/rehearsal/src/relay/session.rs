@@ -6,10 +6,10 @@
 
 use super::{
     command::{self, Command},
+    data::MailReceiver,
     record::{Answer, Envelope, NO_SUCH_RECIPIENT, Shared},
 };
-use bytes::{Buf, BytesMut};
-use smtp_proto::request::receiver::{DataReceiver, DummyDataReceiver};
+use bytes::BytesMut;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -170,35 +170,15 @@ impl Session {
         }
     }
 
-    /// The mail and whether it was within bounds (what goes beyond is not kept); `None` where
-    /// the connection ended before the dot.
+    /// The mail and whether it was within bounds; `None` where the connection ended first.
     async fn read_mail(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
-        let mut receiver = DataReceiver::new();
-        let mut raw = Vec::new();
-        // The CR LF of the DATA line counts as the one before a first dot (RFC 5321 §4.1.1.4);
-        // smtp-proto's receiver does not know of it unless told.
-        receiver.ingest(&mut b"\r\n".iter(), &mut raw);
-        raw.clear();
-        let mut overflow: Option<DummyDataReceiver> = None;
-        loop {
-            let mut bytes = self.unread.iter();
-            let ended = match &mut overflow {
-                None => receiver.ingest(&mut bytes, &mut raw),
-                Some(rest) => rest.ingest(&mut bytes),
-            };
-            let left = bytes.len();
-            self.unread.advance(self.unread.len() - left);
-            let fits = overflow.is_none() && raw.len() <= DATA_OCTETS_MAX;
-            if ended {
-                return Ok(Some((raw, fits)));
-            }
-            if !fits && overflow.is_none() {
-                overflow = Some(DummyDataReceiver::new_data(&receiver));
-            }
+        let mut receiver = MailReceiver::new(DATA_OCTETS_MAX);
+        while !receiver.ingest(&mut self.unread) {
             if !matches!(tokio::time::timeout(IDLE_MAX, self.read_more()).await, Ok(Ok(1..))) {
                 return Ok(None);
             }
         }
+        Ok(Some(receiver.finish()))
     }
 
     async fn read_line(&mut self) -> io::Result<Line> {

@@ -24,6 +24,7 @@ struct Client {
 }
 
 impl Client {
+    #[expect(clippy::disallowed_methods, reason = "the test is the relay's client")]
     async fn connect(relay: &CaptureRelay) -> Self {
         let stream = TcpStream::connect(relay.addr()).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket");
@@ -197,10 +198,7 @@ async fn deferrals_and_refusals_follow_the_script_at_their_stage() {
         ["451 4.7.1", "451 4.7.1", "250 2.0.0", "451 4.7.1", "250 2.0.0", "550 5.1.1", "550 5.1.1"]
     );
     let answers: Vec<_> = relay.captured().iter().map(|mail| mail.answer).collect();
-    assert_eq!(
-        answers,
-        [Answer::Accepted, Answer::Deferred(451), Answer::Accepted, Answer::Refused(550)]
-    );
+    assert_eq!(answers, [Answer::Accepted, Answer::Deferred(451), Answer::Accepted, Answer::Refused(550)]);
     let refused: Vec<_> = relay.refused_at_rcpt().iter().map(|r| r.code).collect();
     assert_eq!(refused, [451, 451, 550]);
 }

@@ -1,4 +1,4 @@
-//! The words a fictitious roster is made of. 髙, 﨑 and 﨟 are in CP932 and not in plain Shift_JIS.
+//! The words a fictitious roster is made of. 髙 and 﨑 are in CP932 and not in plain Shift_JIS.
 
 /// A name as written, in katakana, and in the Latin letters of an address.
 pub(super) struct Name {
@@ -52,8 +52,8 @@ pub(super) const GIVEN: &[Name] = names![
     "悠斗" "ユウト" "yuto", "蓮" "レン" "ren", "大和" "ヤマト" "yamato", "亮" "リョウ" "ryo",
 ];
 
-/// Population of the prefectures in ten thousands, in the order of `domain::PREFECTURES`
-/// (census of 2020, rounded).
+/// Population of the prefectures, roughly, in ten thousands, in the order of
+/// `domain::PREFECTURES`.
 pub(super) const POPULATION: [u32; 47] = [
     522, 124, 121, 230, 96, 107, 183, 287, 193, 194, 734, 628, 1405, 924, 220, 103, 113, 77, 81, 205, 198,
     363, 754, 177, 141, 258, 884, 547, 132, 92, 55, 67, 189, 280, 134, 72, 95, 133, 69, 514, 81, 131, 174,
@@ -62,8 +62,30 @@ pub(super) const POPULATION: [u32; 47] = [
 
 /// Places that are none, so that no facility is a real one.
 pub(super) const PLACES: &[&str] = &[
-    "青葉野", "桜ヶ原", "緑が浜", "みなと野", "若葉平", "白鳥台", "朝霧原", "星ヶ浦", "夕凪", "花見沢", "海鳴", "風越野",
-    "月見平", "鈴鳴", "雪割", "虹ヶ峰", "藤波台", "千歳野", "椿ヶ森", "水鏡", "曙原", "葉月台", "清流野", "山吹平",
+    "青葉野",
+    "桜ヶ原",
+    "緑が浜",
+    "みなと野",
+    "若葉平",
+    "白鳥台",
+    "朝霧原",
+    "星ヶ浦",
+    "夕凪",
+    "花見沢",
+    "海鳴",
+    "風越野",
+    "月見平",
+    "鈴鳴",
+    "雪割",
+    "虹ヶ峰",
+    "藤波台",
+    "千歳野",
+    "椿ヶ森",
+    "水鏡",
+    "曙原",
+    "葉月台",
+    "清流野",
+    "山吹平",
 ];
 
 /// `{}` is the place.

@@ -2,7 +2,8 @@
 
 use crate::{Engine, Store, StoreError, entity, sql};
 use domain::{
-    AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, EmailAddress, LeaseId, MemberId, Timestamp,
+    Approved, AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, EmailAddress, Frozen, LeaseId,
+    MemberId, Timestamp,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -125,17 +126,18 @@ impl Store {
         Ok(rows.len() as u64)
     }
 
-    /// Claims rows of a sending broadcast that are due and free: deferred ones first, they have
-    /// waited longest.
+    /// Claims rows of an approved, sending broadcast that are due and free: deferred ones first,
+    /// they have waited longest. Without the evidence of approval there is nothing to claim by.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn claim(
         &self,
         worker: Worker,
-        broadcast: BroadcastId,
+        approved: &Approved<Frozen>,
         terms: &WorkerTerms,
     ) -> Result<Vec<ClaimedRow>, StoreError> {
+        let broadcast = approved.get().broadcast;
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
         let lease_until = now.plus(terms.chunk_budget);

@@ -17,6 +17,15 @@ pub enum Settlement {
     Resend,
 }
 
+/// Which limit passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// The notice's own end: nothing more leaves.
+    FinishBy,
+    /// The period of retries: what was never tried may still leave.
+    RetryFor,
+}
+
 #[derive(FromQueryResult)]
 struct StateCount {
     state: String,
@@ -84,24 +93,35 @@ impl Store {
         Ok(true)
     }
 
-    /// Gives up every row that is still open and not being submitted: their time is over.
+    /// Gives up rows that are open and not being submitted: their time is over.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn run_out_of_time(&self, id: BroadcastId, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn run_out_of_time(
+        &self,
+        id: BroadcastId,
+        what: TimeLimit,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let states = match what {
+            TimeLimit::FinishBy => "'pending', 'deferred'",
+            TimeLimit::RetryFor => "'deferred'",
+        };
+        let text = format!(
+            "UPDATE delivery SET state = 'gave_up', settled_at = $2 WHERE broadcast_id = $1 AND state IN ({states})"
+        );
         let tx = self.write().await?;
-        let rows = sql::run(
-            &*tx,
-            "give rows up",
-            "UPDATE delivery SET state = 'gave_up', settled_at = $2 \
-             WHERE broadcast_id = $1 AND state IN ('pending', 'deferred')",
-            [id.get().into(), now.millis().into()],
-        )
-        .await?;
+        let rows = sql::run(&*tx, "give rows up", &text, [id.get().into(), now.millis().into()]).await?;
         if rows > 0 {
             let object = format!("broadcast:{id}");
-            tx.audit(now, Actor::Scheduler, "broadcast-ran-out-of-time", object, format!("rows={rows}"))
-                .await?;
+            tx.audit(
+                now,
+                Actor::Scheduler,
+                "broadcast-ran-out-of-time",
+                object,
+                format!("rows={rows} limit={what:?}"),
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(rows)

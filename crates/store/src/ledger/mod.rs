@@ -12,7 +12,7 @@ mod turn;
 mod view;
 
 pub use claim::{ClaimedRow, Worker, WorkerTerms};
-pub use count::Settlement;
+pub use count::{Settlement, TimeLimit};
 pub use permit::{Outcome, SubmitPermit};
 pub use turn::Turn;
 pub use view::{LedgerFilter, LedgerRow};

@@ -1,7 +1,7 @@
 //! Reading the ledger for pages and exports.
 
 use crate::{Store, StoreError, sql};
-use domain::{BroadcastId, DeliveryState, MemberId};
+use domain::{BroadcastId, DeliveryState, MemberId, Timestamp};
 use sea_orm::{FromQueryResult, Value};
 
 /// Which rows to show.
@@ -77,6 +77,17 @@ impl Store {
         }
         text += " ORDER BY id LIMIT $3";
         sql::rows(&self.connection, "read the ledger", &text, values).await
+    }
+
+    /// When mails were submitted after `since`, oldest first: what long rate windows count.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn submissions_since(&self, since: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+        let text = "SELECT submitted_at AS n FROM delivery WHERE submitted_at > $1 ORDER BY submitted_at";
+        let rows: Vec<sql::Number> =
+            sql::rows(&self.connection, "count recent submissions", text, [since.millis().into()]).await?;
+        Ok(rows.into_iter().map(|row| Timestamp::from_millis(row.n)).collect())
     }
 
     /// Everything one member was addressed with, newest first.

@@ -1,0 +1,90 @@
+//! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
+//! up the others.
+
+use crate::pace::Pace;
+use notice::Composer;
+use std::sync::Arc;
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
+use store::ClaimedRow;
+use tokio::sync::Notify;
+
+/// A claimed row and the approved text it gets.
+pub(crate) struct Card {
+    pub(crate) row: ClaimedRow,
+    pub(crate) composer: Arc<Composer>,
+}
+
+pub(crate) struct Deck {
+    cards: Mutex<VecDeque<Card>>,
+    low_water: usize,
+    filled: Notify,
+    drained: Notify,
+}
+
+/// What the deck has to give.
+pub(crate) enum Drawn {
+    /// Send this one; its domain's grant is spent.
+    Card(Box<Card>),
+    /// Every row's domain has to wait this long.
+    Wait(Duration),
+    /// No row.
+    Empty,
+}
+
+impl Deck {
+    /// `chunk` rows are claimed at once; below half of it more are asked for.
+    pub(crate) fn new(chunk: usize) -> Self {
+        Self {
+            cards: Mutex::default(),
+            low_water: chunk.div_ceil(2),
+            filled: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    pub(crate) fn draw(&self, pace: &Pace) -> Drawn {
+        let mut cards = self.lock();
+        let mut shortest: Option<Duration> = None;
+        for at in 0..cards.len() {
+            match pace.grant_domain(cards[at].row.address.domain()) {
+                Ok(()) => {
+                    let card = cards.remove(at).expect("invariant: the index is in range");
+                    if cards.len() < self.low_water {
+                        self.drained.notify_one();
+                    }
+                    return Drawn::Card(Box::new(card));
+                }
+                Err(wait) => shortest = Some(shortest.map_or(wait, |found| found.min(wait))),
+            }
+        }
+        shortest.map_or(Drawn::Empty, Drawn::Wait)
+    }
+
+    pub(crate) fn put(&self, cards: impl Iterator<Item = Card>) {
+        self.lock().extend(cards);
+        self.filled.notify_waiters();
+    }
+
+    pub(crate) fn put_back(&self, card: Card) {
+        self.lock().push_front(card);
+        self.filled.notify_waiters();
+    }
+
+    pub(crate) fn wants_more(&self) -> bool {
+        self.lock().len() < self.low_water
+    }
+
+    /// Resolves when rows were put in after this was called.
+    pub(crate) fn filled(&self) -> tokio::sync::futures::Notified<'_> {
+        self.filled.notified()
+    }
+
+    /// Resolves when rows ran low.
+    pub(crate) async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {
+        self.cards.lock().expect("invariant: nothing panics while holding the deck")
+    }
+}

@@ -1,0 +1,113 @@
+//! Mail to staff: alerts with compiled-in texts, over a connection of its own, within the same
+//! pace. Its ledger is the table `staff_mail`; no permit of the members' ledger is involved,
+//! because no member can be addressed: addresses come from accounts and operators only.
+
+use crate::{
+    Broadcaster,
+    pace::Pace,
+    session::{Session, Submitted},
+};
+use notice::{Letter, MessageId, RenderError, SenderAddress, SenderAddressError, cap_alert};
+use std::{sync::Arc, time::Duration};
+use store::{StaffMail, StaffMailKind};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, thiserror::Error)]
+enum PostError {
+    #[error("`broadcast.from` is not usable")]
+    From(#[from] SenderAddressError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("the alert's Message-ID is not usable")]
+    MessageId(#[from] notice::MessageIdError),
+}
+
+pub(crate) async fn run(broadcaster: Broadcaster, pace: Arc<Pace>, shutdown: CancellationToken) {
+    let mut session = Session::new(&broadcaster.settings);
+    while !shutdown.is_cancelled() {
+        let sent = match broadcaster.store.next_staff_mail().await {
+            Ok(Some(mail)) => {
+                send(&broadcaster, &pace, &mut session, &mail, &shutdown).await;
+                true
+            }
+            Ok(None) => false,
+            Err(problem) => {
+                error!(error = &problem as &dyn std::error::Error, "staff mail cannot be read");
+                false
+            }
+        };
+        if !sent {
+            session.close().await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn send(
+    broadcaster: &Broadcaster,
+    pace: &Pace,
+    session: &mut Session,
+    mail: &StaffMail,
+    shutdown: &CancellationToken,
+) {
+    let letter = match letter(broadcaster, mail) {
+        Ok(letter) => letter,
+        Err(problem) => {
+            error!(
+                staff_mail.id = mail.id,
+                error = &problem as &dyn std::error::Error,
+                "alert cannot be written"
+            );
+            return;
+        }
+    };
+    while let Err(wait) = pace.grant() {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+    if let Err(problem) = session.ready().await {
+        warn!(
+            staff_mail.id = mail.id,
+            error = &problem as &dyn std::error::Error,
+            "alert waits for the relay"
+        );
+        return;
+    }
+    match session.submit(&letter).await {
+        Submitted::Accepted(_) => {
+            info!(staff_mail.id = mail.id, kind = %mail.kind, "alert sent");
+            let noted = broadcaster.store.staff_mail_sent(mail.id, broadcaster.clock.now()).await;
+            if let Err(problem) = noted {
+                error!(error = &problem as &dyn std::error::Error, "a sent alert could not be noted");
+            }
+        }
+        Submitted::NotTaken(_) | Submitted::Rejected(_) | Submitted::Lost => {
+            warn!(staff_mail.id = mail.id, "alert not taken; it is tried again");
+        }
+    }
+}
+
+fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, PostError> {
+    let from: SenderAddress = broadcaster.settings.from.parse()?;
+    let message_id: MessageId = format!("<s{}@{}>", mail.id, from.address.domain()).parse()?;
+    let raw = match mail.kind {
+        StaffMailKind::CapAlert => cap_alert(
+            &from,
+            &mail.address,
+            &message_id,
+            broadcaster.clock.now(),
+            mail.broadcast,
+            &broadcaster.settings.public_url,
+            &mail.args,
+        )?,
+    };
+    Ok(Letter { return_path: from.address, to: mail.address.clone(), raw })
+}

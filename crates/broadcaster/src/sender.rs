@@ -1,0 +1,182 @@
+//! A sender owns one connection and takes one row after the other.
+
+use crate::{
+    Broadcaster,
+    clerk::Clerk,
+    deck::{Card, Deck, Drawn},
+    pace::Pace,
+    retry::{Backoff, wait_after},
+    session::{Session, Submitted},
+};
+use domain::{DeliveryEvent, SmtpReply};
+use notice::{Letter, Recipient};
+use std::{sync::Arc, time::Duration};
+use store::{Outcome, SubmitPermit};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// A relay that is away is asked again this often at most, and this often at least.
+const RECONNECT_FIRST: Duration = Duration::from_millis(500);
+const RECONNECT_MAX: Duration = Duration::from_secs(30);
+/// A row lost before the dot for want of a connection is tried again soon: it is nobody's refusal.
+const LOST_BEFORE_DOT_WAIT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(
+    broadcaster: Broadcaster,
+    deck: Arc<Deck>,
+    pace: Arc<Pace>,
+    clerk: Clerk,
+    shutdown: CancellationToken,
+) {
+    let session = Session::new(&broadcaster.settings);
+    let mut sender = Sender { broadcaster, deck, pace, clerk, session, outcome: None };
+    while let Some(card) = sender.next_card(&shutdown).await {
+        sender.send(card).await;
+    }
+    sender.flush().await;
+    sender.session.close().await;
+}
+
+struct Sender {
+    broadcaster: Broadcaster,
+    deck: Arc<Deck>,
+    pace: Arc<Pace>,
+    clerk: Clerk,
+    session: Session,
+    /// Of the mail before; durable with the next permit, or at once when there is nothing to send.
+    outcome: Option<Outcome>,
+}
+
+impl Sender {
+    /// The next row that may go now: drawn, paced and with an open connection. None at shutdown.
+    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<Card> {
+        let card = self.draw(shutdown).await?;
+        while let Err(wait) = self.pace.grant() {
+            self.flush().await;
+            if pause(wait, shutdown).await.is_err() {
+                self.deck.put_back(card);
+                return None;
+            }
+        }
+        let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
+        while let Err(problem) = self.session.ready().await {
+            self.flush().await;
+            warn!(
+                relay.host = %self.broadcaster.settings.relay.host,
+                error = &problem as &dyn std::error::Error,
+                "the relay cannot be reached; nothing is lost, trying again"
+            );
+            if pause(backoff.next(), shutdown).await.is_err() {
+                self.deck.put_back(card);
+                return None;
+            }
+        }
+        Some(card)
+    }
+
+    async fn draw(&mut self, shutdown: &CancellationToken) -> Option<Card> {
+        loop {
+            if shutdown.is_cancelled() {
+                return None;
+            }
+            let deck = self.deck.clone();
+            let filled = deck.filled();
+            match self.deck.draw(&self.pace) {
+                Drawn::Card(card) => return Some(*card),
+                Drawn::Wait(wait) => {
+                    self.flush().await;
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = filled => {}
+                        () = shutdown.cancelled() => return None,
+                    }
+                }
+                Drawn::Empty => {
+                    self.flush().await;
+                    tokio::select! {
+                        () = filled => {}
+                        () = shutdown.cancelled() => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, card: Card) {
+        let letter = compose(&self.broadcaster, &card);
+        let Some(permit) = self.clerk.turn(self.outcome.take(), card.row).await else {
+            return;
+        };
+        let submitted = match &letter {
+            Ok(letter) => self.session.submit(letter).await,
+            Err(reply) => Submitted::Rejected(reply.clone()),
+        };
+        self.outcome = outcome(&self.broadcaster, permit, submitted);
+    }
+
+    async fn flush(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            self.clerk.settle(outcome).await;
+        }
+    }
+}
+
+/// The mail, or the reason why it cannot exist: preflight rendered every recipient, so a failure
+/// here means that the frozen row was changed.
+fn compose(broadcaster: &Broadcaster, card: &Card) -> Result<Letter, SmtpReply> {
+    let row = &card.row;
+    let refused = |problem: &dyn std::fmt::Display| {
+        error!(delivery.id = %row.id, %problem, "a frozen recipient cannot be rendered; the row is rejected");
+        SmtpReply::new(554, "5.6.0 hansho: this recipient's mail cannot be composed")
+    };
+    let message_id = row.message_id.parse().map_err(|e: notice::MessageIdError| refused(&e))?;
+    let recipient = Recipient {
+        broadcast: row.broadcast,
+        member: row.member,
+        address: &row.address,
+        fields: &row.fields,
+        message_id: &message_id,
+    };
+    card.composer.letter(&recipient, broadcaster.clock.now()).map_err(|e| refused(&e))
+}
+
+fn outcome(broadcaster: &Broadcaster, permit: SubmitPermit, submitted: Submitted) -> Option<Outcome> {
+    let now = broadcaster.clock.now();
+    let row = permit.row().id;
+    let event = match submitted {
+        Submitted::Accepted(reply) => DeliveryEvent::RelayAccepted(reply),
+        Submitted::Rejected(reply) => {
+            info!(delivery.id = %row, smtp.code = reply.code, "recipient rejected");
+            DeliveryEvent::RelayRejected(reply)
+        }
+        Submitted::NotTaken(Some(reply)) => {
+            let wait = wait_after(broadcaster.settings.retry_first, permit.attempt(), row);
+            DeliveryEvent::RelayDeferred { reply: Some(reply), retry_at: now.plus(wait) }
+        }
+        Submitted::NotTaken(None) => {
+            let wait = wait_after(LOST_BEFORE_DOT_WAIT, permit.attempt(), row);
+            DeliveryEvent::RelayDeferred { reply: None, retry_at: now.plus(wait) }
+        }
+        Submitted::Lost => {
+            warn!(delivery.id = %row, "no answer to the final dot; the row is unknown");
+            DeliveryEvent::OutcomeLost
+        }
+    };
+    let relay = broadcaster.settings.relay.to_string();
+    match permit.outcome(&event, &relay, now) {
+        Ok(outcome) => Some(outcome),
+        Err(illegal) => {
+            error!(delivery.id = %row, error = &illegal as &dyn std::error::Error, "impossible outcome");
+            None
+        }
+    }
+}
+
+/// Waits, or ends early at shutdown.
+async fn pause(wait: Duration, shutdown: &CancellationToken) -> Result<(), ()> {
+    tokio::select! {
+        () = sleep(wait) => Ok(()),
+        () = shutdown.cancelled() => Err(()),
+    }
+}

@@ -1,0 +1,253 @@
+//! One connection to the relay: connect, one envelope with one recipient at a time, and exactly
+//! what is known after each step.
+//!
+//! lettre builds and parses the protocol; its pool is not used, because a timed-out send there
+//! hands out a connection whose replies are off by one (ADR-0001). Here a connection has one
+//! owner, every step has a timeout, and after any doubt the connection is dropped.
+//!
+//! # Security
+//! The relay's replies reach this module; lettre bounds their lines, [`SmtpReply::new`] their text.
+
+use crate::{
+    Settings,
+    relay::{RelayUrl, Security},
+};
+use domain::{EmailAddress, SmtpReply};
+use lettre::{
+    Address,
+    transport::smtp::{
+        authentication::{Credentials, Mechanism},
+        client::{AsyncSmtpConnection, TlsParameters},
+        commands::{Data, Mail, Quit, Rcpt, Rset},
+        extension::ClientId,
+        response::Response,
+    },
+};
+use notice::Letter;
+use std::time::Duration;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+/// A connection that has been idle longer is reopened before the next mail: relays close idle
+/// ones, and finding that out costs an attempt.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// A goodbye that is not answered is not waited for.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What became of one submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// 2xx after the dot.
+    Accepted(SmtpReply),
+    /// Certainly not taken: 4xx, or lost before the dot.
+    NotTaken(Option<SmtpReply>),
+    /// 5xx.
+    Rejected(SmtpReply),
+    /// The dot may have been out; there is no answer.
+    Lost,
+}
+
+/// Why there is no connection. Said to operators; no recipient is concerned.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreachable {
+    #[error("connecting timed out")]
+    Timeout,
+    #[error("cannot connect")]
+    Connect(#[source] std::io::Error),
+    #[error("the relay refused the session")]
+    Session(#[source] lettre::transport::smtp::Error),
+    #[error("the relay offers no STARTTLS, and relay.url demands it")]
+    NoStartTls,
+}
+
+/// The owner of at most one connection.
+pub(crate) struct Session {
+    relay: RelayUrl,
+    step_timeout: Duration,
+    dot_timeout: Duration,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: AsyncSmtpConnection,
+    used_at: Instant,
+}
+
+/// A step that did not go on.
+enum Stopped {
+    Reply(SmtpReply),
+    Lost,
+}
+
+impl Session {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            relay: settings.relay.clone(),
+            step_timeout: settings.step_timeout,
+            dot_timeout: settings.dot_timeout,
+            open: None,
+        }
+    }
+
+    /// Opens the connection if there is none fresh enough.
+    pub(crate) async fn ready(&mut self) -> Result<(), Unreachable> {
+        if self.open.as_ref().is_some_and(|open| open.used_at.elapsed() > IDLE_MAX) {
+            self.close().await;
+        }
+        if self.open.is_none() {
+            let connection = timeout(self.step_timeout, connect(&self.relay, self.step_timeout))
+                .await
+                .map_err(|_| Unreachable::Timeout)??;
+            self.open = Some(Open { connection, used_at: Instant::now() });
+        }
+        Ok(())
+    }
+
+    /// One transaction with one recipient. Without a connection the mail is certainly not taken.
+    pub(crate) async fn submit(&mut self, letter: &Letter) -> Submitted {
+        let (Some(from), Some(to)) = (wire(&letter.return_path), wire(&letter.to)) else {
+            return Submitted::Rejected(SmtpReply::new(
+                553,
+                "5.1.3 the address cannot be written into an envelope",
+            ));
+        };
+        match self.envelope(from, to).await {
+            Ok(()) => {}
+            Err(Stopped::Lost) => {
+                self.open = None;
+                return Submitted::NotTaken(None);
+            }
+            Err(Stopped::Reply(reply)) => {
+                self.recover_after(&reply).await;
+                return if reply.code >= 500 {
+                    Submitted::Rejected(reply)
+                } else {
+                    Submitted::NotTaken(Some(reply))
+                };
+            }
+        }
+        match self.content(&letter.raw).await {
+            Ok(reply) => Submitted::Accepted(reply),
+            Err(Stopped::Lost) => {
+                self.open = None;
+                Submitted::Lost
+            }
+            Err(Stopped::Reply(reply)) => {
+                self.drop_if_closing(&reply);
+                if reply.code >= 500 { Submitted::Rejected(reply) } else { Submitted::NotTaken(Some(reply)) }
+            }
+        }
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn close(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            let _unanswered = timeout(QUIT_TIMEOUT, open.connection.command(Quit)).await;
+        }
+    }
+
+    async fn envelope(&mut self, from: Address, to: Address) -> Result<(), Stopped> {
+        let step = self.step_timeout;
+        let open = self.open.as_mut().ok_or(Stopped::Lost)?;
+        expect(2, timeout(step, open.connection.command(Mail::new(Some(from), vec![]))).await)?;
+        expect(2, timeout(step, open.connection.command(Rcpt::new(to, vec![]))).await)?;
+        expect(3, timeout(step, open.connection.command(Data)).await)?;
+        Ok(())
+    }
+
+    /// From here on, silence means unknown.
+    async fn content(&mut self, raw: &[u8]) -> Result<SmtpReply, Stopped> {
+        let open = self.open.as_mut().ok_or(Stopped::Lost)?;
+        let reply = expect(2, timeout(self.dot_timeout, open.connection.message(raw)).await)?;
+        open.used_at = Instant::now();
+        Ok(reply)
+    }
+
+    /// After a refused envelope the transaction is reset; after 421 the relay is closing.
+    async fn recover_after(&mut self, reply: &SmtpReply) {
+        self.drop_if_closing(reply);
+        if let Some(open) = self.open.as_mut() {
+            let reset = expect(2, timeout(self.step_timeout, open.connection.command(Rset)).await);
+            open.used_at = Instant::now();
+            if reset.is_err() {
+                self.open = None;
+            }
+        }
+    }
+
+    fn drop_if_closing(&mut self, reply: &SmtpReply) {
+        if reply.code == 421 {
+            self.open = None;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the broadcaster is the one place that connects to a relay")]
+async fn connect(relay: &RelayUrl, step: Duration) -> Result<AsyncSmtpConnection, Unreachable> {
+    let hello = ClientId::default();
+    let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::Session);
+    let mut connection = match relay.security {
+        Security::Plain | Security::StartTls => {
+            let stream =
+                TcpStream::connect((relay.host.as_str(), relay.port)).await.map_err(Unreachable::Connect)?;
+            // Without this, Nagle's algorithm holds each mail back for 40 ms.
+            stream.set_nodelay(true).map_err(Unreachable::Connect)?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+                .await
+                .map_err(Unreachable::Session)?
+        }
+        Security::Tls => AsyncSmtpConnection::connect_tokio1(
+            (relay.host.as_str(), relay.port),
+            Some(step),
+            &hello,
+            Some(tls()?),
+            None,
+        )
+        .await
+        .map_err(Unreachable::Session)?,
+    };
+    if relay.security == Security::StartTls {
+        if !connection.can_starttls() {
+            return Err(Unreachable::NoStartTls);
+        }
+        connection.starttls(tls()?, &hello).await.map_err(Unreachable::Session)?;
+    }
+    if let Some(login) = &relay.login {
+        let credentials = Credentials::new(login.user.clone(), login.password.clone());
+        connection
+            .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
+            .await
+            .map_err(Unreachable::Session)?;
+    }
+    Ok(connection)
+}
+
+fn wire(address: &EmailAddress) -> Option<Address> {
+    address.to_wire().parse().ok()
+}
+
+/// A reply of the expected class, the relay's refusal, or nothing that can be relied on.
+fn expect(
+    class: u16,
+    step: Result<Result<Response, lettre::transport::smtp::Error>, tokio::time::error::Elapsed>,
+) -> Result<SmtpReply, Stopped> {
+    match step {
+        Ok(Ok(response)) => {
+            let code: u16 = response.code().into();
+            let text: Vec<&str> = response.message().collect();
+            let reply = SmtpReply::new(code, &text.join(" "));
+            // A 354 where a 250 belongs is somebody else's reply: nothing is known.
+            if code / 100 == class { Ok(reply) } else { Err(Stopped::Lost) }
+        }
+        Ok(Err(error)) => match error.status() {
+            Some(code) => {
+                let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                Err(Stopped::Reply(SmtpReply::new(code.into(), &text)))
+            }
+            None => Err(Stopped::Lost),
+        },
+        Err(_elapsed) => Err(Stopped::Lost),
+    }
+}

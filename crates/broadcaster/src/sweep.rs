@@ -1,0 +1,51 @@
+//! The sweep ends what is over: drained broadcasts, passed time limits, dead workers' rows.
+
+use crate::{Broadcaster, retry::Backoff};
+use domain::BroadcastState;
+use std::time::Duration;
+use store::{Engine, StoreError, TimeLimit, Worker};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(broadcaster: Broadcaster, worker: Worker, shutdown: CancellationToken) {
+    let mut backoff = Backoff::new(SWEEP_INTERVAL, Duration::from_secs(5));
+    while !shutdown.is_cancelled() {
+        let wait = match sweep(&broadcaster, worker).await {
+            Ok(()) => {
+                backoff = Backoff::new(SWEEP_INTERVAL, Duration::from_secs(5));
+                SWEEP_INTERVAL
+            }
+            Err(problem) => {
+                error!(error = &problem as &dyn std::error::Error, "sweep failed; trying again");
+                backoff.next()
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+async fn sweep(broadcaster: &Broadcaster, worker: Worker) -> Result<(), StoreError> {
+    let store = &broadcaster.store;
+    if store.engine() == Engine::Postgres && store.recover(worker).await? > 0 {
+        broadcaster.apply_unknown_policy().await?;
+    }
+    for broadcast in store.broadcasts_in(BroadcastState::Sending).await? {
+        let now = broadcaster.clock.now();
+        if broadcast.finish_by.is_some_and(|end| end < now) {
+            store.run_out_of_time(broadcast.id, TimeLimit::FinishBy, now).await?;
+        }
+        let retries_end = broadcast.released_at.map(|at| at.plus(broadcaster.settings.retry_for));
+        if retries_end.is_some_and(|end| end < now) {
+            store.run_out_of_time(broadcast.id, TimeLimit::RetryFor, now).await?;
+        }
+        if store.complete_if_drained(broadcast.id, now).await? {
+            info!(broadcast.id = %broadcast.id, "broadcast completed");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Audiences: a name and conditions; and what a broadcast is addressed to, person by person.
+//!
+//! Guarantees: [`resolve`] gives active members of the fiscal year only, and for a test nobody but
+//! the test roster, whatever the conditions say. Conditions can narrow, never widen.
+
+use domain::{
+    Actor, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use store::{Among, AudienceFilter, Member, Reach, SavedAudience, Store, StoreError};
+use unicode_normalization::UnicodeNormalization;
+
+/// Members read at once.
+const PAGE: u32 = 1_000;
+/// Shown with an audience, so that a person sees whom it means.
+const SAMPLE: u32 = 5;
+/// More conditions than anyone can read.
+const CONDITIONS_MAX: usize = 50;
+/// Names of audiences stand in lists and on command lines.
+const NAME_CHARS_MAX: usize = 60;
+/// The fields every member has; the personal link is made when a notice is rendered.
+const OWN_FIELDS: [&str; 7] = ["name", "kana", "member_no", "prefecture", "facility", "role", "link"];
+
+/// Whom a broadcast addresses; stored with it as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AudienceSpec {
+    /// A saved audience by name.
+    Named(String),
+    /// Those addressed by an earlier broadcast who have not answered it.
+    NonRespondents {
+        /// Which broadcast.
+        of: BroadcastId,
+    },
+    /// Those an earlier broadcast reached or may have reached: for its correction.
+    ReachedOrUnknown {
+        /// Which broadcast.
+        of: BroadcastId,
+    },
+}
+
+impl std::fmt::Display for AudienceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::NonRespondents { of } => write!(f, "non-respondents of broadcast {of}"),
+            Self::ReachedOrUnknown { of } => write!(f, "reached by broadcast {of}"),
+        }
+    }
+}
+
+/// One `KEY=VALUE` of the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// `prefecture`, `facility`, `role`, or the name of a free field; Japanese headings too.
+    pub key: String,
+    /// What it has to be.
+    pub value: String,
+}
+
+impl std::str::FromStr for Condition {
+    type Err = AudienceError;
+
+    fn from_str(text: &str) -> Result<Self, AudienceError> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => {
+                Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
+            }
+            _ => Err(AudienceError::Condition),
+        }
+    }
+}
+
+/// Why there is no such audience.
+#[derive(Debug, thiserror::Error)]
+pub enum AudienceError {
+    /// Not `KEY=VALUE`.
+    #[error("a condition is written as KEY=VALUE, for example prefecture=宮城県")]
+    Condition,
+    /// Over the limit.
+    #[error("an audience has at most {CONDITIONS_MAX} conditions")]
+    TooManyConditions,
+    /// No name, or too long.
+    #[error("an audience's name has 1 to {NAME_CHARS_MAX} characters and no control characters")]
+    Name,
+    /// None of the 47.
+    #[error("{0} is not a prefecture")]
+    Prefecture(String),
+    /// The registry has no such field: it would fit nobody.
+    #[error("the registry has no field {given}; there are: {known}")]
+    UnknownField {
+        /// As given.
+        given: String,
+        /// All there are.
+        known: String,
+    },
+    /// The condition is always so, or cannot be asked for.
+    #[error("{0} cannot be a condition: active members of the current fiscal year are always implied")]
+    Implied(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An audience with what it means today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudienceView {
+    /// Name and conditions.
+    pub audience: SavedAudience,
+    /// Members in it now.
+    pub count: u64,
+    /// A few of them.
+    pub sample: Vec<Member>,
+}
+
+/// One person of a snapshot about to be frozen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotMember {
+    /// Row id.
+    pub member: MemberId,
+    /// The society's number.
+    pub member_no: MemberNo,
+    /// As written by the society.
+    pub name: String,
+    /// Where to write; without one the person is held.
+    pub address: Option<EmailAddress>,
+    /// Where the person works.
+    pub prefecture: Option<Prefecture>,
+    /// Values for the text, without those that are empty and without the personal link.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl From<Member> for SnapshotMember {
+    fn from(member: Member) -> Self {
+        let data = member.data;
+        let mut fields = data.attributes;
+        fields.extend([
+            ("name".to_owned(), data.name.clone()),
+            ("kana".to_owned(), data.kana),
+            ("member_no".to_owned(), data.member_no.to_string()),
+            ("prefecture".to_owned(), data.prefecture.map_or(String::new(), |p| p.name().to_owned())),
+            ("facility".to_owned(), data.facility),
+            ("role".to_owned(), data.duty),
+        ]);
+        fields.retain(|_, value| !value.trim().is_empty());
+        Self {
+            member: member.id,
+            member_no: data.member_no,
+            name: data.name,
+            address: data.address,
+            prefecture: data.prefecture,
+            fields,
+        }
+    }
+}
+
+/// Every field a template may ask for.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn known_fields(store: &Store) -> Result<BTreeSet<String>, StoreError> {
+    let mut fields = store.attribute_names().await?;
+    fields.extend(OWN_FIELDS.map(str::to_owned));
+    Ok(fields)
+}
+
+/// Reads conditions. Several under one key are alternatives; different keys all have to fit.
+///
+/// # Errors
+/// [`AudienceError`] for a key or value that would fit nobody.
+pub fn filter_from(
+    conditions: &[Condition],
+    known_fields: &BTreeSet<String>,
+) -> Result<AudienceFilter, AudienceError> {
+    if conditions.len() > CONDITIONS_MAX {
+        return Err(AudienceError::TooManyConditions);
+    }
+    let mut filter = AudienceFilter::default();
+    for Condition { key, value } in conditions {
+        let key = key.nfkc().collect::<String>().trim().to_lowercase();
+        match key.as_str() {
+            "prefecture" | "都道府県" => {
+                let folded: String = value.nfkc().collect();
+                let prefecture: Prefecture =
+                    folded.trim().parse().map_err(|_| AudienceError::Prefecture(value.clone()))?;
+                filter.prefecture.push(prefecture.code());
+            }
+            "facility" | "施設名" => filter.facility.push(value.clone()),
+            "role" | "役割" => filter.role.push(value.clone()),
+            "status" | "状態" | "fiscal_year" | "年度" => return Err(AudienceError::Implied(key)),
+            _ if known_fields.contains(&key) && !OWN_FIELDS.contains(&key.as_str()) => {
+                filter.attributes.entry(key).or_default().push(value.clone());
+            }
+            _ => {
+                let known = known_fields.iter().filter(|field| !OWN_FIELDS.contains(&field.as_str()));
+                let known: Vec<&str> =
+                    ["prefecture", "facility", "role"].into_iter().chain(known.map(String::as_str)).collect();
+                return Err(AudienceError::UnknownField { given: key, known: known.join(" ") });
+            }
+        }
+    }
+    Ok(filter)
+}
+
+/// Saves an audience.
+///
+/// # Errors
+/// [`AudienceError`].
+pub async fn create_audience(
+    store: &Store,
+    actor: Actor,
+    name: &str,
+    conditions: &[Condition],
+    now: Timestamp,
+) -> Result<SavedAudience, AudienceError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        return Err(AudienceError::Name);
+    }
+    let filter = filter_from(conditions, &known_fields(store).await?)?;
+    let id = store.add_audience(actor, name, &filter, now).await?;
+    Ok(SavedAudience { id, name: name.to_owned(), filter, created_at: now })
+}
+
+/// An audience with its present size and a few of its members.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for an unknown name.
+pub async fn show_audience(
+    store: &Store,
+    name: &str,
+    fiscal_year: FiscalYear,
+) -> Result<AudienceView, StoreError> {
+    let audience = find(store, name).await?;
+    let reach = Reach::Current(fiscal_year);
+    let count = store.audience_count(&audience.filter, reach).await?;
+    let sample = store.audience_page(&audience.filter, reach, MemberId::new(0), SAMPLE).await?;
+    Ok(AudienceView { audience, count, sample })
+}
+
+/// The people a broadcast addresses, in the order of row ids.
+///
+/// A correction goes to everyone who got the notice, those included who have left since. All else
+/// goes to active members of `fiscal_year`; and a test, of whatever kind, to the test roster only.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for an unknown audience.
+pub async fn resolve(
+    store: &Store,
+    spec: &AudienceSpec,
+    nature: Nature,
+    fiscal_year: FiscalYear,
+) -> Result<Vec<SnapshotMember>, StoreError> {
+    let reach = match nature {
+        Nature::Test => Reach::TestRoster,
+        Nature::Actual | Nature::Exercise => Reach::Current(fiscal_year),
+    };
+    let members = match spec {
+        AudienceSpec::Named(name) => draw(store, &find(store, name).await?.filter, reach).await?,
+        AudienceSpec::NonRespondents { of } => {
+            store.members_among(&store.non_respondents(*of).await?, Among::Reach(reach)).await?
+        }
+        AudienceSpec::ReachedOrUnknown { of } => {
+            let among = match nature {
+                Nature::Test => Among::Reach(reach),
+                Nature::Actual | Nature::Exercise => Among::Known,
+            };
+            store.members_among(&store.reached_or_unknown(*of).await?, among).await?
+        }
+    };
+    Ok(members.into_iter().map(SnapshotMember::from).collect())
+}
+
+async fn find(store: &Store, name: &str) -> Result<SavedAudience, StoreError> {
+    store.audience(name).await?.ok_or_else(|| StoreError::not_found("audience", name))
+}
+
+async fn draw(store: &Store, filter: &AudienceFilter, reach: Reach) -> Result<Vec<Member>, StoreError> {
+    let mut members: Vec<Member> = Vec::new();
+    loop {
+        let after = members.last().map_or(MemberId::new(0), |member| member.id);
+        let page = store.audience_page(filter, reach, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(members);
+        }
+        members.extend(page);
+    }
+}

@@ -1,0 +1,147 @@
+//! Headings: Japanese or English, in any order; what is unknown becomes a free field.
+
+use super::ImportError;
+use std::collections::BTreeSet;
+use unicode_normalization::UnicodeNormalization;
+
+/// A spreadsheet with more columns is something else.
+pub(super) const COLUMNS_MAX: usize = 100;
+/// As long as a template's field name can be.
+const FIELD_CHARS_MAX: usize = 64;
+/// Names that templates fill from elsewhere.
+const RESERVED: [&str; 8] =
+    ["name", "kana", "member_no", "prefecture", "facility", "role", "link", "address"];
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Column {
+    MemberNo,
+    Name,
+    Kana,
+    Address,
+    Prefecture,
+    Facility,
+    Duty,
+    FiscalYear,
+    Status,
+    /// A free field by its name.
+    Attribute(String),
+    /// Without a heading: not ours to guess.
+    Ignored,
+}
+
+const REQUIRED: [(Column, &str); 3] = [
+    (Column::MemberNo, "会員番号 (member_no)"),
+    (Column::Name, "氏名 (name)"),
+    (Column::Address, "メールアドレス (email)"),
+];
+
+/// The columns in the order of the file.
+pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportError> {
+    if headings.len() > COLUMNS_MAX {
+        return Err(ImportError::TooManyColumns);
+    }
+    let mut columns: Vec<Column> = Vec::with_capacity(headings.len());
+    for (at, heading) in headings.iter().enumerate() {
+        let column = column_of(heading)?;
+        if let Some(before) = columns.iter().position(|other| *other == column && column != Column::Ignored) {
+            return Err(ImportError::DuplicateColumn {
+                first: shown(&headings[before]),
+                second: shown(&headings[at]),
+            });
+        }
+        columns.push(column);
+    }
+    for (column, missing) in REQUIRED {
+        if !columns.contains(&column) {
+            let found: Vec<String> = headings.iter().map(|heading| shown(heading)).collect();
+            return Err(ImportError::MissingColumn { missing, found: found.join(" | ") });
+        }
+    }
+    Ok(columns)
+}
+
+fn column_of(heading: &str) -> Result<Column, ImportError> {
+    let folded: String = heading.nfkc().collect::<String>().trim().to_lowercase();
+    let plain: String = folded.chars().filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-')).collect();
+    Ok(match plain.as_str() {
+        "" => Column::Ignored,
+        "会員番号" | "会員no" | "会員no." | "memberno" | "membernumber" => Column::MemberNo,
+        "氏名" | "名前" | "会員氏名" | "name" | "fullname" => Column::Name,
+        "フリガナ" | "ふりがな" | "カナ" | "氏名カナ" | "氏名(カナ)" | "氏名フリガナ" | "kana" => Column::Kana,
+        "メールアドレス" | "メール" | "eメール" | "email" | "emailaddress" | "mail" | "mailaddress" | "address" => {
+            Column::Address
+        }
+        "都道府県" | "都道府県名" | "prefecture" => Column::Prefecture,
+        "施設名" | "施設" | "所属施設" | "所属施設名" | "facility" => Column::Facility,
+        "役割" | "role" | "duty" => Column::Duty,
+        "年度" | "会員年度" | "fiscalyear" => Column::FiscalYear,
+        "状態" | "会員種別" | "status" => Column::Status,
+        _ => Column::Attribute(field_name(&folded)?),
+    })
+}
+
+/// The heading as a template can write it: letters, digits and `_`, beginning with a letter.
+fn field_name(folded: &str) -> Result<String, ImportError> {
+    let mut name: String =
+        folded.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).take(FIELD_CHARS_MAX).collect();
+    if !name.starts_with(char::is_alphabetic) {
+        name = format!("c_{name}").chars().take(FIELD_CHARS_MAX).collect();
+    }
+    let reserved: BTreeSet<&str> = RESERVED.into_iter().collect();
+    if reserved.contains(name.as_str()) { Err(ImportError::ReservedColumn(name)) } else { Ok(name) }
+}
+
+/// A heading in a message: bounded, on one line.
+fn shown(heading: &str) -> String {
+    heading.trim().chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headings: &str) -> Result<Vec<Column>, ImportError> {
+        read_headings(&headings.split(',').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn headings_are_known_in_both_languages_and_any_order() {
+        use Column as C;
+        let all =
+            [C::MemberNo, C::Name, C::Kana, C::Address, C::Prefecture, C::Facility, C::Duty, C::FiscalYear, C::Status];
+        let japanese = read("会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態");
+        let english = read("Member No,name,kana,E-mail,prefecture,facility,role,fiscal_year,STATUS");
+        assert_eq!(japanese.as_deref(), Ok(&all[..]));
+        assert_eq!(english.as_deref(), Ok(&all[..]));
+        assert_eq!(read("ﾒｰﾙｱﾄﾞﾚｽ, 氏　名 ,会員番号"), Ok(vec![C::Address, C::Name, C::MemberNo]));
+    }
+
+    #[test]
+    fn unknown_headings_become_fields_that_a_template_can_name() {
+        let columns = read("会員番号,氏名,メールアドレス,電話番号（携帯）,DMAT,2024参加,,").expect("columns");
+        let names: Vec<&Column> = columns[3..].iter().collect();
+        let field = |name: &str| Column::Attribute(name.to_owned());
+        assert_eq!(
+            names,
+            [&field("電話番号_携帯_"), &field("dmat"), &field("c_2024参加"), &Column::Ignored, &Column::Ignored]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_double_or_reserved_is_named() {
+        assert_eq!(
+            read("番号,氏名,メール"),
+            Err(ImportError::MissingColumn {
+                missing: "会員番号 (member_no)",
+                found: "番号 | 氏名 | メール".into()
+            })
+        );
+        assert_eq!(
+            read("会員番号,氏名,メール,email"),
+            Err(ImportError::DuplicateColumn { first: "メール".into(), second: "email".into() })
+        );
+        assert_eq!(read("会員番号,氏名,メール,Link"), Err(ImportError::ReservedColumn("link".into())));
+        assert_eq!(read(&"x,".repeat(101)), Err(ImportError::TooManyColumns));
+    }
+}

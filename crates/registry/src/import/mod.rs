@@ -1,0 +1,209 @@
+//! Importing a roster: read the file, plan the changes, show them, write them.
+//!
+//! Guarantees: reading and planning change nothing. A row is taken as a whole or rejected with
+//! its number and reason. The same file twice changes nothing the second time.
+//!
+//! # Security
+//! Files come from people's desktops by way of a form or the command line. Size, rows, columns and
+//! cells are bounded; text is decoded strictly; addresses and names pass the domain's types.
+
+mod apply;
+mod columns;
+mod decode;
+mod plan;
+mod row;
+
+pub use apply::apply;
+pub use plan::{Excluded, ImportMode, ImportPlan, ImportReport, plan};
+pub use row::{Rejected, RowCode, RowNote};
+
+use columns::Column;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+/// A million members with long rows; a larger file is not a roster.
+const FILE_OCTETS_MAX: usize = 256 * 1024 * 1024;
+/// More rows than any society has members.
+const ROWS_MAX: u32 = 1_000_000;
+/// An unclosed quotation mark swallows the rows behind it into one cell: nobody may be lost to it.
+const CELL_CHARS_MAX: usize = 2_000;
+const CELL_LINE_BREAKS_MAX: usize = 3;
+
+/// Why a file is not a roster. Nothing was changed. Rows count as a spreadsheet shows them: the
+/// headings are row 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// No bytes, or nothing but blanks.
+    #[error("the file is empty")]
+    Empty,
+    /// Over the limit.
+    #[error("the file is larger than {} MB", FILE_OCTETS_MAX / 1024 / 1024)]
+    TooLarge,
+    /// A known format that is not text.
+    #[error("the file is {found}, not CSV; in Excel choose \"Save As\" and \"CSV UTF-8\"")]
+    OtherFormat {
+        /// What it is.
+        found: &'static str,
+    },
+    /// Neither Unicode nor Shift_JIS nor another Japanese encoding without a doubt.
+    #[error(
+        "the text cannot be read with certainty: row {row} (byte {byte}) is not valid {encoding}; \
+         save the file as \"CSV UTF-8\""
+    )]
+    Encoding {
+        /// The most likely encoding.
+        encoding: &'static str,
+        /// Row of the first unreadable byte.
+        row: u32,
+        /// Its position, from 0.
+        byte: usize,
+    },
+    /// A column that every roster has is missing.
+    #[error("the heading {missing} is missing; found were: {found}")]
+    MissingColumn {
+        /// In Japanese, as in the documentation.
+        missing: &'static str,
+        /// The headings of the file.
+        found: String,
+    },
+    /// Two columns mean the same.
+    #[error("the headings {first} and {second} mean the same column")]
+    DuplicateColumn {
+        /// Further left.
+        first: String,
+        /// Further right.
+        second: String,
+    },
+    /// A free column has the name of a field that the product fills in itself.
+    #[error("a column cannot be called {0}: notices use that name for something else")]
+    ReservedColumn(String),
+    /// Over the limit.
+    #[error("the file has more than {} columns", columns::COLUMNS_MAX)]
+    TooManyColumns,
+    /// Over the limit.
+    #[error("the file has more than {ROWS_MAX} rows")]
+    TooManyRows,
+    /// A cell that looks as if it had swallowed the rows behind it.
+    #[error("row {row}: a cell is far too long; a quotation mark is probably not closed")]
+    RunawayCell {
+        /// Where the cell begins.
+        row: u32,
+    },
+    /// Headings and nothing else.
+    #[error("the file has headings, but no rows")]
+    NoRows,
+}
+
+/// One row as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RawRow {
+    number: u32,
+    cells: Vec<String>,
+}
+
+/// A file that was read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    file_name: String,
+    sha256: String,
+    encoding: &'static str,
+    columns: Vec<Column>,
+    rows: Vec<RawRow>,
+}
+
+impl Roster {
+    /// The file's name, without its folder.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
+    /// Of the file's bytes, hex.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// How the text was encoded.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        self.encoding
+    }
+
+    /// Rows with something in them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never: a roster has rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// Reads a file: format, encoding, headings, rows.
+///
+/// # Errors
+/// [`ImportError`] names the row and what to do.
+pub fn read_roster(bytes: &[u8], file_name: &str) -> Result<Roster, ImportError> {
+    if bytes.len() > FILE_OCTETS_MAX {
+        return Err(ImportError::TooLarge);
+    }
+    let (text, encoding) = decode::decode(bytes)?;
+    let mut records = records(&text)?.into_iter();
+    let headings = records.next().ok_or(ImportError::Empty)?;
+    let columns = columns::read_headings(&headings.cells)?;
+    let rows: Vec<RawRow> = records.collect();
+    if rows.is_empty() {
+        return Err(ImportError::NoRows);
+    }
+    let file_name = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
+    Ok(Roster {
+        file_name: file_name.chars().filter(|c| !c.is_control()).take(200).collect(),
+        sha256: HEXLOWER.encode(&Sha256::digest(bytes)),
+        encoding,
+        columns,
+        rows,
+    })
+}
+
+/// All records that have something in them, with the row a spreadsheet would show.
+fn records(text: &str) -> Result<Vec<RawRow>, ImportError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter(text))
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    // The reader counts lines; a line break inside a cell does not begin a new row.
+    let mut breaks_inside = 0;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).expect("invariant: UTF-8 in memory with ragged rows allowed is readable") {
+        let line = record.position().map_or(0, csv::Position::line);
+        let number = u32::try_from(line.saturating_sub(breaks_inside)).unwrap_or(u32::MAX);
+        if number > ROWS_MAX {
+            return Err(ImportError::TooManyRows);
+        }
+        for cell in &record {
+            let breaks = cell.matches('\n').count();
+            if breaks > CELL_LINE_BREAKS_MAX || cell.chars().count() > CELL_CHARS_MAX {
+                return Err(ImportError::RunawayCell { row: number });
+            }
+            breaks_inside += breaks as u64;
+        }
+        if record.iter().any(|cell| !cell.trim().is_empty()) {
+            rows.push(RawRow { number, cells: record.iter().map(str::to_owned).collect() });
+        }
+    }
+    Ok(rows)
+}
+
+/// The sign that separates the headings: Excel's "Unicode text" has tabs, some exports semicolons.
+fn delimiter(text: &str) -> u8 {
+    let headings = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    let count = |sign: &u8| headings.bytes().filter(|b| b == sign).count();
+    // `max_by_key` takes the last of equals, so the comma wins a draw.
+    [b';', b'\t', b','].into_iter().max_by_key(count).unwrap_or(b',')
+}

@@ -1,0 +1,6 @@
+//! The sink's promises, kept against raw sockets.
+
+mod intake;
+mod peer;
+mod session;
+mod smuggling;

@@ -1,0 +1,76 @@
+//! Pages for members: no login, no name, one large button.
+
+use super::Shell;
+use crate::i18n::Texts;
+use askama::Template;
+use domain::{BroadcastId, Nature};
+
+/// One choice of a question.
+#[derive(Debug, Clone)]
+pub(crate) struct ChoiceView {
+    pub(crate) value: String,
+    pub(crate) label: String,
+    pub(crate) chosen: bool,
+}
+
+/// One question with what was answered or typed; no choices: free text.
+#[derive(Debug, Clone)]
+pub(crate) struct QuestionView {
+    pub(crate) key: String,
+    pub(crate) text: String,
+    pub(crate) required: bool,
+    pub(crate) choices: Vec<ChoiceView>,
+    pub(crate) value: String,
+    pub(crate) wrong: bool,
+    pub(crate) mistake: String,
+}
+
+/// `/r/{token}`.
+#[derive(Template)]
+#[template(path = "answer.html")]
+pub(crate) struct AnswerPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    /// The notice, as the member got it.
+    pub(crate) subject: String,
+    /// This page's own path.
+    pub(crate) action: String,
+    /// When the stored answer was given; `None`: nothing is stored.
+    pub(crate) answered_at: Option<String>,
+    /// Question and stored answer.
+    pub(crate) given: Vec<(String, String)>,
+    pub(crate) questions: Vec<QuestionView>,
+    pub(crate) mistakes: Vec<String>,
+    /// There is something to answer.
+    pub(crate) open: bool,
+}
+
+/// A heading, some sentences, at most one button.
+#[derive(Template)]
+#[template(path = "plain.html")]
+pub(crate) struct PlainPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) lines: Vec<String>,
+    pub(crate) button: Option<(String, String)>,
+}
+
+/// One notice that was really sent.
+#[derive(Debug, Clone)]
+pub(crate) struct VerifyRow {
+    pub(crate) id: BroadcastId,
+    pub(crate) nature: Nature,
+    pub(crate) subject: String,
+    pub(crate) at: String,
+}
+
+/// `/verify`.
+#[derive(Template)]
+#[template(path = "verify.html")]
+pub(crate) struct VerifyPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) from: String,
+    pub(crate) url: String,
+    pub(crate) rows: Vec<VerifyRow>,
+}

@@ -1,0 +1,210 @@
+//! One broadcast: text, checks, signatures, figures, actions; and its ledger.
+
+use super::Shell;
+use crate::i18n::Texts;
+use askama::Template;
+use domain::{BroadcastId, BroadcastState, DeliveryState, ExerciseId, MemberId, Nature};
+
+/// `/broadcasts/new`, also with what was typed when something is wrong.
+#[derive(Template)]
+#[template(path = "broadcast_new.html")]
+pub(crate) struct NewBroadcastPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) key: String,
+    pub(crate) natures: &'static [Nature],
+    pub(crate) nature: String,
+    pub(crate) subject: String,
+    pub(crate) body: String,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) audience: String,
+    pub(crate) finish_by: String,
+    pub(crate) mistakes: Vec<String>,
+}
+
+/// Which actions this person may take in this state; the handlers check again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct May {
+    pub(crate) preflight: bool,
+    pub(crate) request: bool,
+    pub(crate) approve: bool,
+    pub(crate) decline: bool,
+    pub(crate) send: bool,
+    pub(crate) stop: bool,
+    pub(crate) resume: bool,
+    pub(crate) cancel: bool,
+    pub(crate) settle: bool,
+}
+
+/// One preflight finding.
+#[derive(Debug, Clone)]
+pub(crate) struct FindingView {
+    pub(crate) chip: &'static str,
+    pub(crate) level: String,
+    pub(crate) rule: String,
+    pub(crate) text: String,
+}
+
+/// One signature.
+#[derive(Debug, Clone)]
+pub(crate) struct SignatureView {
+    pub(crate) name: String,
+    pub(crate) at: String,
+    pub(crate) valid: bool,
+}
+
+/// `/broadcasts/{id}`.
+#[derive(Template)]
+#[template(path = "broadcast.html")]
+pub(crate) struct BroadcastPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) id: BroadcastId,
+    pub(crate) nature: Nature,
+    pub(crate) state: BroadcastState,
+    /// Changes whenever other buttons are due: the script then loads the page anew.
+    pub(crate) stamp: String,
+    pub(crate) chip: &'static str,
+    pub(crate) subject: String,
+    pub(crate) author: String,
+    pub(crate) created: String,
+    pub(crate) finish_by: Option<String>,
+    pub(crate) exercise: Option<(ExerciseId, String)>,
+    pub(crate) may: May,
+    /// Rendered [`Stopped`], or empty.
+    pub(crate) stopped: String,
+    /// Rendered [`Counts`].
+    pub(crate) counts: String,
+    pub(crate) total_rows: u64,
+    pub(crate) replies: u64,
+    pub(crate) from: String,
+    pub(crate) mail_subject: String,
+    pub(crate) mail_body: String,
+    pub(crate) preview_note: String,
+    pub(crate) audience: String,
+    pub(crate) frozen: bool,
+    pub(crate) recipients: String,
+    pub(crate) held_total: String,
+    /// Reason in words, count.
+    pub(crate) held: Vec<(String, String)>,
+    pub(crate) digest: Option<String>,
+    pub(crate) digest_full: String,
+    pub(crate) findings: Vec<FindingView>,
+    pub(crate) forecast: Option<String>,
+    pub(crate) signatures: Vec<SignatureView>,
+    pub(crate) signed: u8,
+    pub(crate) needed: u8,
+    pub(crate) over_cap: bool,
+    pub(crate) cap_reason: String,
+    pub(crate) confirmation: Option<&'static str>,
+    pub(crate) send_label: String,
+}
+
+/// One line of the table of counts.
+#[derive(Debug, Clone)]
+pub(crate) struct CountRow {
+    pub(crate) state: DeliveryState,
+    pub(crate) count: String,
+    pub(crate) zero: bool,
+    pub(crate) fill: &'static str,
+}
+
+/// One piece of the bar; of a thousand.
+#[derive(Debug, Clone)]
+pub(crate) struct CountPart {
+    pub(crate) x: u64,
+    pub(crate) width: u64,
+    pub(crate) fill: &'static str,
+}
+
+/// The live fragment of counts: the rows always add up to the total.
+#[derive(Template)]
+#[template(path = "parts/counts.html")]
+pub(crate) struct Counts {
+    pub(crate) t: Texts,
+    pub(crate) id: BroadcastId,
+    pub(crate) accepted: String,
+    pub(crate) total: String,
+    pub(crate) eta: Option<String>,
+    pub(crate) rows: Vec<CountRow>,
+    pub(crate) parts: Vec<CountPart>,
+}
+
+/// What a stop left behind.
+#[derive(Template)]
+#[template(path = "parts/stopped.html")]
+pub(crate) struct Stopped {
+    pub(crate) t: Texts,
+    pub(crate) accepted: String,
+    pub(crate) prevented: String,
+    pub(crate) unknown: String,
+    pub(crate) rest: String,
+}
+
+/// `/broadcasts/{id}/cancel`.
+#[derive(Template)]
+#[template(path = "broadcast_cancel.html")]
+pub(crate) struct CancelPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) id: BroadcastId,
+    pub(crate) subject: String,
+    pub(crate) open: String,
+}
+
+/// One row of the ledger; the address is covered already where it has to be.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerView {
+    pub(crate) member: MemberId,
+    pub(crate) member_no: String,
+    pub(crate) address: String,
+    pub(crate) state: DeliveryState,
+    pub(crate) chip: &'static str,
+    pub(crate) attempts: i64,
+    pub(crate) reply: String,
+    pub(crate) at: String,
+}
+
+/// `/broadcasts/{id}/ledger`.
+#[derive(Template)]
+#[template(path = "ledger.html")]
+pub(crate) struct LedgerPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) id: BroadcastId,
+    pub(crate) subject: String,
+    pub(crate) may_download: bool,
+    pub(crate) clear: bool,
+    pub(crate) state: String,
+    pub(crate) total: String,
+    pub(crate) states: Vec<(DeliveryState, String)>,
+    pub(crate) rows: Vec<LedgerView>,
+    pub(crate) later: bool,
+    pub(crate) next: Option<i64>,
+}
+
+/// The look of a delivery's state.
+pub(crate) fn delivery_chip(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Accepted => "chip-good",
+        DeliveryState::Submitting => "chip-run",
+        DeliveryState::Pending | DeliveryState::Cancelled => "chip-plain",
+        DeliveryState::Held | DeliveryState::Deferred => "chip-wait",
+        DeliveryState::Rejected | DeliveryState::Unknown | DeliveryState::GaveUp => "chip-bad",
+    }
+}
+
+/// The state's piece of the bar.
+pub(crate) fn delivery_fill(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Accepted => "#197a4b",
+        DeliveryState::Submitting => "#3460fb",
+        DeliveryState::Pending => "#ffffff",
+        DeliveryState::Deferred => "#ffd43d",
+        DeliveryState::Held => "#ffc199",
+        DeliveryState::Unknown => "#8843e1",
+        DeliveryState::Rejected => "#ce0000",
+        DeliveryState::GaveUp => "#850000",
+        DeliveryState::Cancelled => "#999999",
+    }
+}

@@ -1,0 +1,83 @@
+//! Replies, and the demonstration's captured mail.
+
+use super::Shell;
+use crate::{demo::DemoMail, i18n::Texts};
+use askama::Template;
+use domain::{BroadcastId, MemberId, ReplyClass, ReplyId};
+
+/// One line of the list.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyRow {
+    pub(crate) id: ReplyId,
+    pub(crate) class: ReplyClass,
+    pub(crate) subject: String,
+    pub(crate) excerpt: String,
+    pub(crate) member: String,
+    pub(crate) at: String,
+    pub(crate) read: bool,
+}
+
+/// `/replies`.
+#[derive(Template)]
+#[template(path = "replies.html")]
+pub(crate) struct RepliesPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    /// The chosen class, or empty.
+    pub(crate) class: String,
+    /// The chosen broadcast, or empty; and the same as a query.
+    pub(crate) broadcast: String,
+    pub(crate) scope: String,
+    pub(crate) classes: Vec<(ReplyClass, String)>,
+    pub(crate) rows: Vec<ReplyRow>,
+    pub(crate) next: Option<ReplyId>,
+}
+
+/// Who a reply's token belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyMember {
+    pub(crate) id: MemberId,
+    pub(crate) no: String,
+    pub(crate) name: String,
+    pub(crate) facility: String,
+}
+
+/// `/replies/{id}`.
+#[derive(Template)]
+#[template(path = "reply.html")]
+pub(crate) struct ReplyPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) id: ReplyId,
+    pub(crate) class: ReplyClass,
+    pub(crate) subject: String,
+    pub(crate) from: String,
+    pub(crate) at: String,
+    pub(crate) body: String,
+    pub(crate) reason: String,
+    pub(crate) size: String,
+    pub(crate) member: Option<ReplyMember>,
+    pub(crate) broadcast: BroadcastId,
+    pub(crate) read: bool,
+    pub(crate) may_mark: bool,
+}
+
+/// `/demo/mails`.
+#[derive(Template)]
+#[template(path = "demo_mails.html")]
+pub(crate) struct DemoMailsPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) rows: Vec<DemoMail>,
+}
+
+/// `/demo/mails/{seq}`.
+#[derive(Template)]
+#[template(path = "demo_mail.html")]
+pub(crate) struct DemoMailPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) mail: DemoMail,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
