@@ -113,9 +113,12 @@ mod tests {
     fn errors_name_the_line_and_never_the_key() {
         let key = "0f".repeat(32);
         assert_eq!(parse_key_file("# nothing\n").err(), Some(KeyFileError::Empty));
-        for (text, line) in
-            [(key.clone(), 1), (format!("\n1:{}", &key[1..]), 2), (format!("256:{key}"), 1), (format!("x:{key}"), 1)]
-        {
+        for (text, line) in [
+            (key.clone(), 1),
+            (format!("\n1:{}", &key[1..]), 2),
+            (format!("256:{key}"), 1),
+            (format!("x:{key}"), 1),
+        ] {
             let error = parse_key_file(&text).expect_err("not a key file");
             assert_eq!(error, KeyFileError::Line { line });
             assert!(!error.to_string().contains("0f0f"));

@@ -18,8 +18,8 @@ pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
 use domain::{BroadcastId, ReplyClass, ReplyId};
 use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow, to_row};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, Database, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ColumnTrait, ConnectOptions, Database, DatabaseConnection, DbBackend, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sea_query::Expr,
 };
 use std::{sync::Arc, time::Duration};
@@ -188,7 +188,27 @@ impl ReplyBox {
     /// # Errors
     /// [`ReplyBoxError::Query`].
     pub async fn counts(&self) -> Result<Vec<(ReplyClass, u64)>, ReplyBoxError> {
-        let rows: Vec<(String, i64)> = Entity::find()
+        self.count_classes(Entity::find()).await
+    }
+
+    /// The same for the replies to one notice.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`].
+    pub async fn counts_for(&self, broadcast: BroadcastId) -> Result<Vec<(ReplyClass, u64)>, ReplyBoxError> {
+        self.count_classes(Entity::find().filter(Column::BroadcastId.eq(broadcast.get()))).await
+    }
+
+    /// How many replies of any class came back to one notice.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`].
+    pub async fn count_for(&self, broadcast: BroadcastId) -> Result<u64, ReplyBoxError> {
+        Ok(self.counts_for(broadcast).await?.iter().map(|(_, count)| count).sum())
+    }
+
+    async fn count_classes(&self, replies: Select<Entity>) -> Result<Vec<(ReplyClass, u64)>, ReplyBoxError> {
+        let rows: Vec<(String, i64)> = replies
             .select_only()
             .column(Column::Class)
             .column_as(Column::Id.count(), "n")
@@ -200,18 +220,6 @@ impl ReplyBox {
         let count =
             |class: ReplyClass| rows.iter().find(|(word, _)| word == class.as_str()).map_or(0, |(_, n)| *n);
         Ok(ReplyClass::ALL.iter().map(|class| (*class, u64::try_from(count(*class)).unwrap_or(0))).collect())
-    }
-
-    /// How many replies of any class came back to this notice.
-    ///
-    /// # Errors
-    /// [`ReplyBoxError::Query`].
-    pub async fn count_for(&self, broadcast: BroadcastId) -> Result<u64, ReplyBoxError> {
-        Entity::find()
-            .filter(Column::BroadcastId.eq(broadcast.get()))
-            .count(&self.connection)
-            .await
-            .map_err(ReplyBoxError::query("count a notice's replies"))
     }
 
     async fn write_turn(&self) -> Option<MutexGuard<'_, ()>> {

@@ -1,1 +1,19 @@
-//! report
+//! Read-only views over ledger, responses and replies: how an exercise stands, and what is said
+//! about it afterwards. Figures come from rows; nothing here is estimated or remembered.
+
+mod after_action;
+mod situation;
+
+pub use after_action::{AfterAction, AnswerTimes, NoticeFigures, QuestionFigures, SheetFigures};
+pub use situation::{Asked, Situation};
+
+/// Why a report cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The core database.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The reply database.
+    #[error(transparent)]
+    ReplyBox(#[from] replybox::ReplyBoxError),
+}

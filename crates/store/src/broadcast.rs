@@ -7,6 +7,9 @@ use domain::{
     Rule, StaffId, Timestamp,
 };
 
+/// What a draft has before its first preflight; a preflight always finds something to say.
+const NO_FINDINGS: &str = "[]";
+
 /// A notice and its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broadcast {
@@ -55,6 +58,12 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
+    /// No preflight has looked at this draft yet.
+    #[must_use]
+    pub fn was_never_checked(&self) -> bool {
+        self.findings == NO_FINDINGS
+    }
+
     /// The broadcast whose responses this one's link collects.
     #[must_use]
     pub fn collects_for(&self) -> BroadcastId {
@@ -258,7 +267,7 @@ impl WriteTx {
             "keep a draft",
             "INSERT INTO broadcast (nature, state, author_id, subject, body, audience, questionnaire_id, \
              answers_to, finish_by, terms, recipients, held, findings, signatures_required, idempotency_key, \
-             created_at) VALUES ($1, 'draft', $2, $3, $4, $5, $6, $7, $8, '', 0, 0, '[]', 0, $9, $10) \
+             created_at) VALUES ($1, 'draft', $2, $3, $4, $5, $6, $7, $8, '', 0, 0, $11, 0, $9, $10) \
              ON CONFLICT (idempotency_key) DO NOTHING RETURNING id AS n",
             [
                 new.nature.as_str().into(),
@@ -271,6 +280,7 @@ impl WriteTx {
                 new.finish_by.map(Timestamp::millis).into(),
                 new.idempotency_key.clone().into(),
                 now.millis().into(),
+                NO_FINDINGS.into(),
             ],
         )
         .await?;

@@ -151,8 +151,16 @@ impl Store {
         broadcast: &Broadcast,
         daily_cap: u64,
     ) -> Result<SignaturesRequired, StoreError> {
-        let released = released_in_window(&self.connection, broadcast.id).await?;
+        let released = self.released_recently(broadcast.id).await?;
         Ok(SignaturesRequired::for_release(cap_exceeded(released, broadcast.recipients, daily_cap)))
+    }
+
+    /// Recipients released in the preceding 24 hours, other than by `id`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn released_recently(&self, id: BroadcastId) -> Result<u64, StoreError> {
+        released_in_window(&self.connection, id).await
     }
 
     /// Releases an approved broadcast: the cap is reserved and the evidence made in the same

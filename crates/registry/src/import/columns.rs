@@ -68,10 +68,17 @@ fn column_of(heading: &str) -> Result<Column, ImportError> {
         "" => Column::Ignored,
         "会員番号" | "会員no" | "会員no." | "memberno" | "membernumber" => Column::MemberNo,
         "氏名" | "名前" | "会員氏名" | "name" | "fullname" => Column::Name,
-        "フリガナ" | "ふりがな" | "カナ" | "氏名カナ" | "氏名(カナ)" | "氏名フリガナ" | "kana" => Column::Kana,
-        "メールアドレス" | "メール" | "eメール" | "email" | "emailaddress" | "mail" | "mailaddress" | "address" => {
-            Column::Address
+        "フリガナ" | "ふりがな" | "カナ" | "氏名カナ" | "氏名(カナ)" | "氏名フリガナ" | "kana" => {
+            Column::Kana
         }
+        "メールアドレス"
+        | "メール"
+        | "eメール"
+        | "email"
+        | "emailaddress"
+        | "mail"
+        | "mailaddress"
+        | "address" => Column::Address,
         "都道府県" | "都道府県名" | "prefecture" => Column::Prefecture,
         "施設名" | "施設" | "所属施設" | "所属施設名" | "facility" => Column::Facility,
         "役割" | "role" | "duty" => Column::Duty,
@@ -108,8 +115,17 @@ mod tests {
     #[test]
     fn headings_are_known_in_both_languages_and_any_order() {
         use Column as C;
-        let all =
-            [C::MemberNo, C::Name, C::Kana, C::Address, C::Prefecture, C::Facility, C::Duty, C::FiscalYear, C::Status];
+        let all = [
+            C::MemberNo,
+            C::Name,
+            C::Kana,
+            C::Address,
+            C::Prefecture,
+            C::Facility,
+            C::Duty,
+            C::FiscalYear,
+            C::Status,
+        ];
         let japanese = read("会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態");
         let english = read("Member No,name,kana,E-mail,prefecture,facility,role,fiscal_year,STATUS");
         assert_eq!(japanese.as_deref(), Ok(&all[..]));
@@ -124,7 +140,13 @@ mod tests {
         let field = |name: &str| Column::Attribute(name.to_owned());
         assert_eq!(
             names,
-            [&field("電話番号_携帯_"), &field("dmat"), &field("c_2024参加"), &Column::Ignored, &Column::Ignored]
+            [
+                &field("電話番号_携帯_"),
+                &field("dmat"),
+                &field("c_2024参加"),
+                &Column::Ignored,
+                &Column::Ignored
+            ]
         );
     }
 

@@ -20,6 +20,7 @@ pub use row::{Rejected, RowCode, RowNote};
 use columns::Column;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use std::io::Read;
 
 /// A million members with long rows; a larger file is not a roster.
 const FILE_OCTETS_MAX: usize = 256 * 1024 * 1024;
@@ -171,33 +172,40 @@ pub fn read_roster(bytes: &[u8], file_name: &str) -> Result<Roster, ImportError>
 
 /// All records that have something in them, with the row a spreadsheet would show.
 fn records(text: &str) -> Result<Vec<RawRow>, ImportError> {
+    // With a last line end, the line after a record is always one further.
+    let ended = text.as_bytes().chain(&b"\n"[..]);
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(text))
         .flexible(true)
         .has_headers(false)
-        .from_reader(text.as_bytes());
+        .from_reader(ended);
     let mut rows = Vec::new();
     // The reader counts lines; a line break inside a cell does not begin a new row.
     let mut breaks_inside = 0;
     let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).expect("invariant: UTF-8 in memory with ragged rows allowed is readable") {
-        let line = record.position().map_or(0, csv::Position::line);
-        let number = u32::try_from(line.saturating_sub(breaks_inside)).unwrap_or(u32::MAX);
+    while reader
+        .read_record(&mut record)
+        .expect("invariant: UTF-8 in memory with ragged rows allowed is readable")
+    {
+        let cells: Vec<String> = record.iter().map(str::to_owned).collect();
+        breaks_inside += cells.iter().map(|cell| cell.matches('\n').count() as u64).sum::<u64>();
+        let row = reader.position().line().saturating_sub(1 + breaks_inside);
+        let number = u32::try_from(row).unwrap_or(u32::MAX);
         if number > ROWS_MAX {
             return Err(ImportError::TooManyRows);
         }
-        for cell in &record {
-            let breaks = cell.matches('\n').count();
-            if breaks > CELL_LINE_BREAKS_MAX || cell.chars().count() > CELL_CHARS_MAX {
-                return Err(ImportError::RunawayCell { row: number });
-            }
-            breaks_inside += breaks as u64;
+        if cells.iter().any(|cell| is_runaway(cell)) {
+            return Err(ImportError::RunawayCell { row: number });
         }
-        if record.iter().any(|cell| !cell.trim().is_empty()) {
-            rows.push(RawRow { number, cells: record.iter().map(str::to_owned).collect() });
+        if cells.iter().any(|cell| !cell.trim().is_empty()) {
+            rows.push(RawRow { number, cells });
         }
     }
     Ok(rows)
+}
+
+fn is_runaway(cell: &str) -> bool {
+    cell.matches('\n').count() > CELL_LINE_BREAKS_MAX || cell.chars().count() > CELL_CHARS_MAX
 }
 
 /// The sign that separates the headings: Excel's "Unicode text" has tabs, some exports semicolons.
@@ -206,4 +214,55 @@ fn delimiter(text: &str) -> u8 {
     let count = |sign: &u8| headings.bytes().filter(|b| b == sign).count();
     // `max_by_key` takes the last of equals, so the comma wins a draw.
     [b';', b'\t', b','].into_iter().max_by_key(count).unwrap_or(b',')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(text: &str) -> Vec<u32> {
+        read_roster(text.as_bytes(), "roster.csv")
+            .expect("a roster")
+            .rows
+            .iter()
+            .map(|row| row.number)
+            .collect()
+    }
+
+    const HEADINGS: &str = "会員番号,氏名,メールアドレス";
+
+    #[test]
+    fn rows_are_numbered_as_a_spreadsheet_shows_them() {
+        assert_eq!(numbers(&format!("{HEADINGS}\r\n1,a,\r\n2,b,\r\n")), [2, 3]);
+        assert_eq!(numbers(&format!("{HEADINGS}\n1,\"a\nb\",\n2,b,")), [2, 3]);
+        assert_eq!(numbers(&format!("{HEADINGS}\n,,\n2,b,\n , ,\n3,c,\n")), [3, 5]);
+        assert_eq!(numbers(&format!("{HEADINGS}\n1,a,\n\n\n2,b,\n")), [2, 5]);
+    }
+
+    #[test]
+    fn tabs_and_semicolons_separate_too() {
+        assert_eq!(numbers("会員番号\t氏名\tメールアドレス\n1\t鈴木, 花子\ta@example.jp\n"), [2]);
+        assert_eq!(numbers("member_no;name;email\n1;a;a@example.jp\n"), [2]);
+    }
+
+    #[test]
+    fn an_unclosed_quotation_mark_does_not_swallow_people() {
+        let rows: String = (2..20).map(|n| format!("{n},佐藤,a{n}@example.jp\n")).collect();
+        let refused = read_roster(format!("{HEADINGS}\n1,\"鈴木,a@example.jp\n{rows}").as_bytes(), "x.csv");
+        assert_eq!(refused, Err(ImportError::RunawayCell { row: 2 }));
+    }
+
+    #[test]
+    fn a_file_without_rows_is_no_roster() {
+        assert_eq!(read_roster(HEADINGS.as_bytes(), "x.csv"), Err(ImportError::NoRows));
+        assert_eq!(read_roster(b"\n\n", "x.csv"), Err(ImportError::Empty));
+    }
+
+    #[test]
+    fn the_folder_of_a_file_is_not_kept() {
+        let text = format!("{HEADINGS}\n1,a,\n");
+        for name in ["C:\\Users\\hanako\\名簿.csv", "/home/hanako/名簿.csv", "名簿.csv"] {
+            assert_eq!(read_roster(text.as_bytes(), name).expect("a roster").file_name(), "名簿.csv");
+        }
+    }
 }

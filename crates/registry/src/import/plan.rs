@@ -269,7 +269,9 @@ fn settle<T: Clone>(cell: &Cell<T>, old: Option<&T>, mode: ImportMode) -> Option
 /// back under a new number.
 fn mailbox(data: &MemberData) -> Option<String> {
     match data.status {
-        MemberStatus::Active | MemberStatus::Suspended => data.address.as_ref().map(domain::EmailAddress::key),
+        MemberStatus::Active | MemberStatus::Suspended => {
+            data.address.as_ref().map(domain::EmailAddress::key)
+        }
         MemberStatus::Withdrawn | MemberStatus::Deceased => None,
     }
 }
@@ -444,7 +446,8 @@ fn colliding_members(sorted: &Sorted, registry: &Registry, mode: ImportMode) -> 
                 colliding.push((number.clone(), format!("the same address as row {first}")));
             }
             Some(Holder::Registry(holder)) => {
-                colliding.push((number.clone(), format!("the same address as member {holder} in the registry")));
+                colliding
+                    .push((number.clone(), format!("the same address as member {holder} in the registry")));
             }
             None => {
                 holders.insert(wanted, Holder::Row(row));

@@ -210,7 +210,11 @@ impl<'a> Cells<'a> {
         let row = self.raw.number;
         let name = one_line(self.text(&Column::Name).unwrap_or_default());
         if name.parse::<DisplayName>().is_err() {
-            return Err(reject(row, RowCode::BadName, "the name is missing, too long or has control characters"));
+            return Err(reject(
+                row,
+                RowCode::BadName,
+                "the name is missing, too long or has control characters",
+            ));
         }
         if name.chars().any(|c| ('\u{e000}'..='\u{f8ff}').contains(&c)) {
             notes.push(RowNote { row, code: RowCode::PrivateCharacter });
@@ -234,8 +238,7 @@ impl<'a> Cells<'a> {
         let Some(text) = self.text(&Column::Prefecture).map(folded) else {
             return if self.has(&Column::Prefecture) { Cell::Blank } else { Cell::NoColumn };
         };
-        let found =
-            text.parse().ok().or_else(|| text.parse::<u8>().ok().and_then(Prefecture::from_code));
+        let found = text.parse().ok().or_else(|| text.parse::<u8>().ok().and_then(Prefecture::from_code));
         if found.is_none() {
             notes.push(RowNote { row: self.raw.number, code: RowCode::UnknownPrefecture });
         }
@@ -286,13 +289,15 @@ fn status(text: &str) -> Option<MemberStatus> {
 fn fiscal_year(text: &str, near: FiscalYear) -> Option<FiscalYear> {
     let text = text.strip_suffix("年度").or_else(|| text.strip_suffix('年')).unwrap_or(text).trim();
     // The first year of the era 令和 is 2019, of 平成 1989.
-    let eras = [("令和", 2018), ("R", 2018), ("平成", 1988), ("H", 1988)];
+    let eras = [("令和", 2018_i32), ("R", 2018), ("平成", 1988), ("H", 1988)];
     let year = match eras.iter().find_map(|(era, before)| text.strip_prefix(era).map(|rest| (rest, before))) {
         Some(("元", before)) => before + 1,
         Some((rest, before)) => before.checked_add(rest.trim().parse::<i32>().ok()?)?,
         None => text.parse::<i32>().ok()?,
     };
-    (near.get() - YEARS_BACK_MAX..=near.get() + YEARS_AHEAD_MAX).contains(&year).then(|| FiscalYear::new(year))
+    (near.get() - YEARS_BACK_MAX..=near.get() + YEARS_AHEAD_MAX)
+        .contains(&year)
+        .then(|| FiscalYear::new(year))
 }
 
 #[cfg(test)]
@@ -317,8 +322,8 @@ mod tests {
 
     #[test]
     fn full_width_writing_and_stray_spaces_are_folded() {
-        let text = "会員番号,氏名,フリガナ,メールアドレス,都道府県\n\
-                    　１００Ａ ,　鈴木　花子 ,ｽｽﾞｷ ﾊﾅｺ, ｈａｎａｋｏ＠ｅｘａｍｐｌｅ．ｊｐ　,宮城 \n";
+        let text = "会員番号,氏名,フリガナ,メールアドレス,都道府県\n\u{3000}１００Ａ ,\u{3000}鈴木　花子 ,\
+                    ｽｽﾞｷ ﾊﾅｺ, ｈａｎａｋｏ＠ｅｘａｍｐｌｅ．ｊｐ\u{3000},宮城 \n";
         let row = rows(text).0.into_iter().next().expect("a row").expect("taken");
         assert_eq!(row.member_no.as_str(), "100A");
         assert_eq!(row.name, "鈴木　花子");

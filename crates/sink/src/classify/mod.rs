@@ -133,3 +133,106 @@ fn verdict(mail: &Mail, body_text: &str) -> Verdict {
         .or_else(|| auto_reply::by_null_sender(mail))
         .unwrap_or(Verdict { class: ReplyClass::HumanReply, reason: None, status: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ReplyClass::{AutoReply, BounceHard, BounceSoft, Complaint, HumanReply, Other, Unsubscribe};
+
+    fn report(kind: &str, fields: &str) -> String {
+        format!(
+            "From: MAILER-DAEMON@b.jp\r\nSubject: Undelivered Mail Returned to Sender\r\n\
+             Auto-Submitted: auto-replied\r\nContent-Type: multipart/report; boundary=\"x\"\r\n\r\n\
+             --x\r\n\r\nThis is the mail system.\r\n--x\r\nContent-Type: {kind}\r\n\r\n{fields}\r\n\
+             --x\r\nContent-Type: message/rfc822\r\n\r\nSubject: drill\r\n\r\nunsubscribe: user unknown\r\n--x--\r\n"
+        )
+    }
+
+    #[test]
+    fn standards_are_read_by_the_book() {
+        let dsn = |fields: &str| {
+            report("message/delivery-status", &format!("Reporting-MTA: dns; b.jp\r\n\r\n{fields}"))
+        };
+        for (mail, class, status) in [
+            (
+                dsn("Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 User unknown"),
+                BounceHard,
+                Some("5.1.1"),
+            ),
+            (
+                dsn("Action: failed\r\nStatus: 5.2.2\r\nDiagnostic-Code: smtp; 552 5.2.2\r\n mailbox full"),
+                BounceSoft,
+                Some("5.2.2"),
+            ),
+            (dsn("Action: delayed\r\nStatus: 4.4.1"), BounceSoft, Some("4.4.1")),
+            (dsn("Action: delivered\r\nStatus: 2.0.0"), Other, None),
+            (report("message/feedback-report", "Feedback-Type: abuse\r\nVersion: 1"), Complaint, None),
+            (report("message/feedback-report", "Feedback-Type: auth-failure"), Other, None),
+            (
+                report("message/disposition-notification", "Disposition: manual-action/x; displayed"),
+                Other,
+                None,
+            ),
+        ] {
+            let reading = classify(mail.as_bytes());
+            assert_eq!((reading.class, reading.status.as_deref()), (class, status), "{mail}");
+        }
+    }
+
+    #[test]
+    fn machines_without_a_standard_are_known_by_their_words() {
+        for (mail, class) in [
+            ("Auto-Submitted: auto-replied\r\nSubject: Re: drill\r\n\r\nI am away.", AutoReply),
+            ("Subject: =?utf-8?B?6Ieq5YuV5b+c562U?=: drill\r\n\r\nx", AutoReply),
+            ("Precedence: auto_reply\r\n\r\nx", AutoReply),
+            (
+                "From: postmaster@b.jp\r\nSubject: failure notice\r\n\r\n<a@b.jp>:\r\n宛先不明です。",
+                BounceHard,
+            ),
+            ("From: MAILER-DAEMON@b.jp\r\nSubject: x\r\n\r\n552 mailbox full", BounceSoft),
+            ("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nSubject: Sale\r\n\r\nbuy", Other),
+            ("Auto-Submitted: auto-replied\r\nSubject: unsubscribe\r\n\r\n", Unsubscribe),
+            ("Subject: Re: drill\r\n\r\n退会したいです。", Unsubscribe),
+        ] {
+            assert_eq!(classify(mail.as_bytes()).class, class, "{mail}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_never_hidden_as_a_machine() {
+        for mail in [
+            "",
+            "\r\n",
+            "no header at all",
+            "Subject: Re: drill\r\n\r\nI was out of office. My mailbox was full: 550 user unknown.",
+            "Subject: Re: Out of office\r\n\r\nWelcome back",
+            "Subject: Re: Undelivered Mail Returned to Sender\r\n\r\nWhat is this?",
+            "From: postmaster@b.jp\r\nSubject: Re: drill\r\n\r\nsafe",
+            "Auto-Submitted: no\r\nSubject: x\r\n\r\nsafe",
+            "List-Id: staff\r\nList-Post: <mailto:x@y>\r\nList-Unsubscribe: <mailto:x@y>\r\nPrecedence: list\r\n\r\nsafe",
+            "Subject: =?utf-8?B?5LiN5Zyo6ICF5oqV56Wo?=\r\n\r\nsafe",
+            "Subject: Re: drill\r\n\r\nsafe\r\n\r\n> unsubscribe here",
+        ] {
+            assert_eq!(classify(mail.as_bytes()).class, HumanReply, "{mail}");
+        }
+    }
+
+    #[test]
+    fn the_envelope_tells_a_machine_where_the_mail_does_not() {
+        let mail = b"Subject: Thank you\r\n\r\nWe have received your mail.";
+        assert_eq!(classify_from(mail, Sender::Named).class, HumanReply);
+        assert_eq!(classify_from(mail, Sender::Null).class, AutoReply);
+    }
+
+    #[test]
+    fn no_damage_to_a_mail_makes_reading_panic() {
+        let mail = report("message/delivery-status", "Action: failed\r\nStatus: 5.1.1\r\n");
+        for at in 0..mail.len() {
+            let mut damaged = mail.as_bytes().to_vec();
+            damaged[at] = damaged[at].wrapping_mul(31).wrapping_add(0x80);
+            for bytes in [&damaged[..], &mail.as_bytes()[..at], &mail.as_bytes()[at..]] {
+                assert!(classify(bytes).body_text.len() <= mail.len());
+            }
+        }
+    }
+}

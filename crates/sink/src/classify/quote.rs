@@ -7,8 +7,13 @@ const BLOCK_LINES: usize = 5;
 /// "On … wrote:" wraps over a few lines in narrow clients.
 const ATTRIBUTION_LINES: usize = 4;
 
-/// The text above, below and between what was quoted, trimmed.
+/// The text above, below and between what was quoted, trimmed; where nothing is left, all of it.
 pub(super) fn without_original(text: &str) -> String {
+    let own = own_text(text);
+    if own.is_empty() { text.trim().to_owned() } else { own }
+}
+
+fn own_text(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut kept: Vec<&str> = Vec::with_capacity(lines.len());
     let mut at = 0;
@@ -136,7 +141,8 @@ fn attribution(lines: &[&str]) -> usize {
     }
     let opens = ["On ", "Am ", "Le ", "El ", "Il ", "Em "].iter().any(|word| first.starts_with(word));
     let dated = first.chars().next().is_some_and(|c| c.is_ascii_digit());
-    if !opens && !dated {
+    let addressed = first.contains('<') && first.contains('@');
+    if !opens && !dated && !addressed {
         return 0;
     }
     let mut joined = String::new();
@@ -174,12 +180,13 @@ fn is_whole_attribution(line: &str) -> bool {
         "skrev",
         "schreef",
         "написав",
+        "пише",
         "写道",
         "napisał",
     ];
     let written =
         ["さんは書きました", "さんが書きました", "さんのメール", "のメール", "は書きました", "wrote", "작성"];
-    (dated && says.iter().any(|word| sentence.contains(word)))
+    ((dated || sentence.contains('@')) && says.iter().any(|word| sentence.contains(word)))
         || written.iter().any(|end| sentence.ends_with(end))
         || (sentence.contains('年')
             && sentence.contains('月')
@@ -228,7 +235,8 @@ mod tests {
             ("鈴木さんは書きました：\n> 質問\n答え", "答え"),
             ("> 質問1\nはい\n> 質問2\nいいえ", "はい\nいいえ"),
             ("From: here to there\nis a long way", "From: here to there\nis a long way"),
-            ("> only\n> quoted", ""),
+            ("> only\n> quoted", "> only\n> quoted"),
+            ("ja.\n\nMax <a@b.de> schrieb am Fr., 28.\nApr. 2017 um 11:53 Uhr:\n\n> text", "ja."),
             ("on the way: I wrote a letter", "on the way: I wrote a letter"),
         ] {
             assert_eq!(without_original(text), kept, "{text}");

@@ -64,10 +64,9 @@ pub(super) fn in_text(body_text: &str) -> Option<Verdict> {
         return None;
     }
     let text = body_text.to_lowercase();
-    let own = text
-        .lines()
-        .filter(|line| !line.contains("http") && !line.contains("こちら") && !line.contains("mailto:"));
-    let wished = own.into_iter().any(|line| WISHES.iter().any(|wish| line.contains(wish)));
+    let footer = |line: &str| ["http", "mailto:", "こちら"].iter().any(|sign| line.contains(sign));
+    let mut own = text.lines().filter(|line| !line.trim_start().starts_with('>') && !footer(line));
+    let wished = own.any(|line| WISHES.iter().any(|wish| line.contains(wish)));
     wished.then(|| Verdict::of(ReplyClass::Unsubscribe, "wish"))
 }
 

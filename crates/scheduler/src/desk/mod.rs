@@ -1,0 +1,493 @@
+//! Decisions about one broadcast. Each method checks who acts, asks the pure rules, and lets the
+//! store write the decision together with its audit entry.
+
+mod preflight;
+
+pub use preflight::PreflightAnswer;
+
+use domain::{
+    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, Frozen, Keyring, Nature,
+    QuestionnaireId, Rate, Refusal, Rule, StaffId,
+};
+use notice::{DigestBuilder, NoticeText, Terms};
+use registry::AudienceSpec;
+use std::{sync::Arc, time::Duration};
+use store::{Broadcast, NewBroadcast, Settlement, StopAnswer, Store, StoreError};
+
+/// A stop answers at the latest after this; what is still open then counts as unknown.
+const STOP_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How often to look whether the last connection is done.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What the desk puts into every notice, and the limits it keeps.
+#[derive(Debug, Clone)]
+pub struct DeskSettings {
+    /// `From`.
+    pub from: String,
+    /// Footer: who sends.
+    pub organization: String,
+    /// Footer: where to ask back.
+    pub contact: String,
+    /// Base of links.
+    pub public_url: String,
+    /// Where replies go.
+    pub sink_domain: String,
+    /// Recipients in 24 hours with one signature.
+    pub daily_cap: u64,
+    /// The relay's limits, for the forecast.
+    pub rates: Vec<Rate>,
+    /// Connections to the relay.
+    pub connections: u32,
+    /// Who gets alerts besides the approvers.
+    pub operators: Vec<String>,
+    /// For the fiscal year.
+    pub time_zone: chrono_tz::Tz,
+}
+
+/// What an author writes.
+#[derive(Debug, Clone)]
+pub struct NewNotice {
+    /// Never changes.
+    pub nature: Nature,
+    /// Without banner.
+    pub subject: String,
+    /// Without banner and footer.
+    pub body: String,
+    /// Whom.
+    pub audience: AudienceSpec,
+    /// What its link asks.
+    pub questionnaire: Option<QuestionnaireId>,
+    /// Nothing leaves after this.
+    pub finish_by: Option<domain::Timestamp>,
+    /// The same key twice is the same draft.
+    pub idempotency_key: String,
+}
+
+/// What a signature achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ApproveAnswer {
+    /// Valid signatures now.
+    pub given: u8,
+    /// Needed.
+    pub required: u8,
+}
+
+/// Why the desk did not do it. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `broadcast.from` or `sink.domain` is not usable.
+    #[error(transparent)]
+    Compose(#[from] notice::ComposeError),
+    /// A stored text of ours cannot be read back.
+    #[error("broadcast {id}: the stored {what} cannot be read")]
+    Stored {
+        /// Which broadcast.
+        id: BroadcastId,
+        /// Which column.
+        what: &'static str,
+        /// Cause.
+        source: serde_json::Error,
+    },
+}
+
+impl From<Refusal> for DeskError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Store(refusal.into())
+    }
+}
+
+impl DeskError {
+    /// The safety rule that refused, where it was one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Store(StoreError::Refused(refusal)) => Some(refusal.clone()),
+            Self::Store(StoreError::BroadcastStep(step)) => Some(Refusal::new(
+                Rule::State,
+                step.to_string(),
+                "look at its present state with `hansho broadcast status`",
+            )),
+            Self::Store(_) | Self::Compose(_) | Self::Stored { .. } => None,
+        }
+    }
+}
+
+/// The broadcasting desk; cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    store: Store,
+    keyring: Keyring,
+    settings: Arc<DeskSettings>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Desk {
+    /// A desk over this installation's store.
+    #[must_use]
+    pub fn new(store: Store, keyring: Keyring, settings: DeskSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { store, keyring, settings: Arc::new(settings), clock }
+    }
+
+    /// The store behind it, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What it puts into every notice.
+    #[must_use]
+    pub fn settings(&self) -> &DeskSettings {
+        &self.settings
+    }
+
+    /// Writes a draft.
+    ///
+    /// # Errors
+    /// [`DeskError`]; only coordinators write.
+    pub async fn draft(&self, actor: Actor, new: &NewNotice) -> Result<BroadcastId, DeskError> {
+        let author = author(actor)?;
+        let row = self.as_row(author, new);
+        Ok(self.store.create_broadcast(actor, &row, self.clock.now()).await?)
+    }
+
+    /// Changes a draft, or a frozen notice, which falls back to draft.
+    ///
+    /// # Errors
+    /// [`DeskError`]; only its author may, and only before the release.
+    pub async fn edit(&self, actor: Actor, id: BroadcastId, new: &NewNotice) -> Result<(), DeskError> {
+        let author = author(actor)?;
+        if self.find(id).await?.author != author {
+            return Err(
+                Refusal::new(Rule::Role, "only its author changes a notice", "write a new one").into()
+            );
+        }
+        Ok(self.store.edit_broadcast(actor, id, &self.as_row(author, new), self.clock.now()).await?)
+    }
+
+    /// Asks the approvers to sign.
+    ///
+    /// # Errors
+    /// [`DeskError`]; it has to be preflighted.
+    pub async fn request_approval(&self, actor: Actor, id: BroadcastId) -> Result<(), DeskError> {
+        may_conduct(actor)?;
+        let settings = &self.settings;
+        let now = self.clock.now();
+        Ok(self.store.request_approval(actor, id, settings.daily_cap, &settings.operators, now).await?)
+    }
+
+    /// An approver signs. `seen` is the digest on the page they read; without it, what stands
+    /// there now. An actual notice wants its confirmation word.
+    ///
+    /// # Errors
+    /// [`DeskError`] for the author, a wrong role, a changed notice, a missing word.
+    pub async fn approve(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        seen: Option<ContentDigest>,
+        confirmation: Option<&str>,
+    ) -> Result<ApproveAnswer, DeskError> {
+        let broadcast = self.find(id).await?;
+        if let Some(word) = broadcast.nature.confirmation_word()
+            && confirmation.map(str::trim) != Some(word)
+        {
+            return Err(Refusal::new(
+                Rule::Confirmation,
+                "this is an actual notice, not a drill",
+                format!("type {word} to sign it"),
+            )
+            .into());
+        }
+        let Some(digest) = seen.or(broadcast.digest) else {
+            return Err(Refusal::new(
+                Rule::State,
+                format!("broadcast {id} is {} and has nothing to sign", broadcast.state),
+                format!("run `hansho broadcast preflight {id}` first"),
+            )
+            .into());
+        };
+        let settings = &self.settings;
+        let now = self.clock.now();
+        let gap = self.store.sign(actor, id, digest, settings.daily_cap, &settings.operators, now).await?;
+        Ok(ApproveAnswer { given: gap.given, required: gap.required })
+    }
+
+    /// An approver sends a notice back to its author.
+    ///
+    /// # Errors
+    /// [`DeskError`]; it needs a reason.
+    pub async fn return_to_author(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        may_judge(actor)?;
+        with_reason(reason)?;
+        Ok(self.store.return_broadcast(actor, id, reason, self.clock.now()).await?)
+    }
+
+    /// An approver ends a notice that was not released.
+    ///
+    /// # Errors
+    /// [`DeskError`]; it needs a reason.
+    pub async fn reject(&self, actor: Actor, id: BroadcastId, reason: &str) -> Result<(), DeskError> {
+        may_judge(actor)?;
+        with_reason(reason)?;
+        let broadcast = self.find(id).await?;
+        if broadcast.state.is_released() {
+            return Err(Refusal::new(
+                Rule::State,
+                format!("broadcast {id} was released already"),
+                "stop it; what is not out can then be cancelled",
+            )
+            .into());
+        }
+        Ok(self.store.cancel_broadcast(actor, id, reason, self.clock.now()).await?)
+    }
+
+    /// Releases an approved notice to the broadcaster: computes the digest of what stands in the
+    /// database, compares terms with the present configuration, reserves the cap. Sends nothing
+    /// itself.
+    ///
+    /// # Errors
+    /// [`DeskError`] where anything differs from what was signed, or signatures are missing.
+    pub async fn send(&self, actor: Actor, id: BroadcastId) -> Result<(), DeskError> {
+        may_conduct(actor)?;
+        let broadcast = self.find(id).await?;
+        if broadcast.state != BroadcastState::Approved {
+            return Err(Refusal::new(
+                Rule::Approval,
+                format!("broadcast {id} is {}, not approved", broadcast.state),
+                "have it preflighted and approved first",
+            )
+            .into());
+        }
+        let signed: Terms = serde_json::from_str(&broadcast.terms).map_err(|source| DeskError::Stored {
+            id,
+            what: "terms",
+            source,
+        })?;
+        if signed != self.terms(&broadcast).await? {
+            return Err(Refusal::new(
+                Rule::Digest,
+                "the configuration changed since this notice was signed",
+                "return it to draft, run preflight and have it approved again",
+            )
+            .into());
+        }
+        let mut digest = DigestBuilder::new(&signed);
+        self.store.each_frozen_row(id, |row| digest.row(row)).await?;
+        let frozen = Frozen {
+            broadcast: id,
+            author: broadcast.author,
+            nature: broadcast.nature,
+            digest: digest.finish(),
+            recipients: broadcast.recipients,
+            held: broadcast.held,
+        };
+        let settings = &self.settings;
+        self.store.release(actor, frozen, settings.daily_cap, &settings.operators, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Stops a sending broadcast. Returns when no row is in flight any more, at the latest after
+    /// a second.
+    ///
+    /// # Errors
+    /// [`DeskError`] for onlookers, and where nothing is being sent.
+    pub async fn stop(&self, actor: Actor, id: BroadcastId) -> Result<StopAnswer, DeskError> {
+        self.store.stop_broadcast(actor, id, self.clock.now()).await?;
+        self.stop_answer(id).await
+    }
+
+    /// Stops everything: all sending broadcasts, and all running exercises, so that no inject
+    /// follows.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn stop_all(&self, actor: Actor) -> Result<Vec<(BroadcastId, StopAnswer)>, DeskError> {
+        let sending = self.store.broadcasts_in(BroadcastState::Sending).await?;
+        for broadcast in &sending {
+            self.store.stop_broadcast(actor, broadcast.id, self.clock.now()).await?;
+        }
+        for exercise in self.store.exercises(i64::MAX).await? {
+            if exercise.state == ExerciseState::Running {
+                self.store
+                    .move_exercise(actor, exercise.id, ExerciseState::Stopped, self.clock.now())
+                    .await?;
+            }
+        }
+        let mut answers = Vec::with_capacity(sending.len());
+        for broadcast in sending {
+            answers.push((broadcast.id, self.stop_answer(broadcast.id).await?));
+        }
+        Ok(answers)
+    }
+
+    /// Goes on with a stopped broadcast: an approver who is not the author gives the reason.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn resume(&self, actor: Actor, id: BroadcastId, reason: &str) -> Result<(), DeskError> {
+        Ok(self.store.resume_broadcast(actor, id, reason, self.clock.now()).await?)
+    }
+
+    /// Ends a broadcast for good.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn cancel(&self, actor: Actor, id: BroadcastId, reason: &str) -> Result<(), DeskError> {
+        if !actor.may_stop() {
+            return Err(Refusal::new(Rule::Role, "viewers look on", "ask a coordinator").into());
+        }
+        Ok(self.store.cancel_broadcast(actor, id, reason, self.clock.now()).await?)
+    }
+
+    /// Settles unknown rows, all or by member number. Gives how many.
+    ///
+    /// # Errors
+    /// [`DeskError`]; coordinators settle.
+    pub async fn settle(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        settlement: Settlement,
+        members: &[String],
+    ) -> Result<u64, DeskError> {
+        author(actor)?;
+        Ok(self.store.settle(actor, id, settlement, members, self.clock.now()).await?)
+    }
+
+    /// A draft addressed to exactly those whom `id` reached or may have reached.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn correct(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        subject: &str,
+        body: &str,
+        idempotency_key: String,
+    ) -> Result<BroadcastId, DeskError> {
+        let old = self.find(id).await?;
+        let correction = NewNotice {
+            nature: old.nature,
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+            audience: AudienceSpec::ReachedOrUnknown { of: id },
+            questionnaire: None,
+            finish_by: None,
+            idempotency_key,
+        };
+        self.draft(actor, &correction).await
+    }
+
+    async fn find(&self, id: BroadcastId) -> Result<Broadcast, DeskError> {
+        Ok(self.store.broadcast(id).await?.ok_or(StoreError::not_found("broadcast", id))?)
+    }
+
+    async fn stop_answer(&self, id: BroadcastId) -> Result<StopAnswer, DeskError> {
+        let deadline = tokio::time::Instant::now() + STOP_ANSWER_MAX;
+        loop {
+            let tally = self.store.tally(id).await?;
+            if tally.submitting == 0 || tokio::time::Instant::now() >= deadline {
+                return Ok(tally.into());
+            }
+            tokio::time::sleep(STOP_LOOK_INTERVAL).await;
+        }
+    }
+
+    /// What would be signed if the broadcast were frozen under the present configuration.
+    async fn terms(&self, broadcast: &Broadcast) -> Result<Terms, DeskError> {
+        let questionnaire = match broadcast.questionnaire {
+            Some(id) => {
+                let sheet = self.store.questionnaire(id).await?;
+                let sheet = sheet.ok_or(StoreError::not_found("questionnaire", id))?;
+                Some(
+                    serde_json::to_string(&sheet)
+                        .expect("invariant: a questionnaire is plain text and lists"),
+                )
+            }
+            None => None,
+        };
+        let settings = &self.settings;
+        Ok(Terms {
+            nature: broadcast.nature,
+            text: NoticeText { subject: broadcast.subject.clone(), body: broadcast.body.clone() },
+            questionnaire,
+            from: settings.from.clone(),
+            organization: settings.organization.clone(),
+            contact: settings.contact.clone(),
+            public_url: settings.public_url.clone(),
+            sink_domain: settings.sink_domain.clone(),
+            audience: broadcast.audience.clone(),
+            finish_by: broadcast.finish_by,
+            daily_cap: settings.daily_cap,
+            rates: settings.rates.clone(),
+            connections: settings.connections,
+        })
+    }
+
+    fn as_row(&self, author: StaffId, new: &NewNotice) -> NewBroadcast {
+        NewBroadcast {
+            nature: new.nature,
+            author,
+            subject: new.subject.clone(),
+            body: new.body.clone(),
+            audience: audience_json(&new.audience),
+            questionnaire: new.questionnaire,
+            answers_to: None,
+            finish_by: new.finish_by,
+            idempotency_key: new.idempotency_key.clone(),
+        }
+    }
+}
+
+pub(crate) fn audience_json(spec: &AudienceSpec) -> String {
+    serde_json::to_string(spec).expect("invariant: a name or an id in a small enum")
+}
+
+/// Only a coordinator writes notices and settles rows.
+fn author(actor: Actor) -> Result<StaffId, Refusal> {
+    match actor {
+        Actor::Staff { id, role } if role.may_author() => Ok(id),
+        Actor::Staff { .. } | Actor::LocalEngineer | Actor::Scheduler => Err(Refusal::new(
+            Rule::Role,
+            "only a coordinator does this",
+            "sign in as a coordinator; on the command line set HANSHO_TOKEN to a coordinator's token",
+        )),
+    }
+}
+
+/// A coordinator, or the scheduler on an approved timeline.
+fn may_conduct(actor: Actor) -> Result<(), Refusal> {
+    match actor {
+        Actor::Scheduler => Ok(()),
+        Actor::Staff { .. } | Actor::LocalEngineer => author(actor).map(|_| ()),
+    }
+}
+
+fn may_judge(actor: Actor) -> Result<(), Refusal> {
+    match actor {
+        Actor::Staff { role, .. } if role.may_approve() => Ok(()),
+        Actor::Staff { .. } | Actor::LocalEngineer | Actor::Scheduler => {
+            Err(Refusal::new(Rule::Role, "only an approver does this", "ask an approver"))
+        }
+    }
+}
+
+fn with_reason(reason: &str) -> Result<(), Refusal> {
+    if reason.trim().is_empty() {
+        return Err(Refusal::new(
+            Rule::Reason,
+            "this needs a reason",
+            "say why, for the author and the record",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Preflight: draw the audience, render every recipient strictly, ask the rules, and freeze what
+//! passed: snapshot, digest and ledger rows in one transaction.
+
+use super::{Desk, DeskError};
+use domain::{Actor, BroadcastId, ContentDigest, HoldReason};
+use notice::{
+    Composer, DigestBuilder, Fields, Terms, message_id,
+    preflight::{Finding, Forecast, Preflight, Summary, check},
+};
+use registry::{AudienceSpec, SnapshotMember, known_fields, resolve};
+use std::collections::{BTreeMap, HashSet};
+use store::{Broadcast, FreezeRow};
+
+/// What `broadcast preflight` says.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PreflightAnswer {
+    /// Nothing blocks; the broadcast is frozen now.
+    pub ok: bool,
+    /// Ledger rows that will be tried.
+    pub recipients: u64,
+    /// Ledger rows held back.
+    pub held: u64,
+    /// What approvers sign; none where it was blocked.
+    pub digest: Option<String>,
+    /// What the rules found.
+    pub findings: Vec<Finding>,
+    /// When the last notice leaves.
+    pub forecast: Forecast,
+}
+
+/// The audience with each member rendered once, as the ledger would hold it.
+struct Draft {
+    rows: Vec<FreezeRow>,
+    held: BTreeMap<String, u64>,
+}
+
+impl Desk {
+    /// Checks a broadcast and freezes it when nothing blocks.
+    ///
+    /// # Errors
+    /// [`DeskError`]; findings that block are an answer, not an error.
+    pub async fn preflight(&self, actor: Actor, id: BroadcastId) -> Result<PreflightAnswer, DeskError> {
+        super::may_conduct(actor)?;
+        let broadcast = self.find(id).await?;
+        broadcast.state.next(domain::BroadcastEvent::Preflighted).map_err(store::StoreError::from)?;
+        let terms = self.terms(&broadcast).await?;
+        let members = self.audience_of(&broadcast).await?;
+        let draft = match terms.composer(self.keyring.clone()) {
+            Ok(composer) => render_all(&composer, id, &members),
+            // The rules below say what is wrong with the text; nobody can be rendered with it.
+            Err(notice::ComposeError::Text(_)) => Draft { rows: Vec::new(), held: BTreeMap::new() },
+            Err(other) => return Err(other.into()),
+        };
+        let preflight = self.check_rules(&broadcast, &terms, &draft).await?;
+        self.conclude(actor, id, &terms, draft, preflight).await
+    }
+
+    async fn audience_of(&self, broadcast: &Broadcast) -> Result<Vec<SnapshotMember>, DeskError> {
+        let spec = serde_json::from_str::<AudienceSpec>(&broadcast.audience)
+            .map_err(|source| DeskError::Stored { id: broadcast.id, what: "audience", source })?;
+        let year = self.clock.now().fiscal_year(self.settings.time_zone);
+        Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
+    }
+
+    async fn check_rules(
+        &self,
+        broadcast: &Broadcast,
+        terms: &Terms,
+        draft: &Draft,
+    ) -> Result<Preflight, DeskError> {
+        let known = known_fields(&self.store).await?;
+        let held: u64 = draft.held.values().sum();
+        Ok(check(&Summary {
+            nature: broadcast.nature,
+            text: &terms.text,
+            questions: terms.questions(),
+            known_fields: &known,
+            public_url: &terms.public_url,
+            recipients: draft.rows.len() as u64 - held,
+            held: &draft.held,
+            change: None,
+            same_as: self.store.same_text_before(broadcast.id, &broadcast.subject, &broadcast.body).await?,
+            released_in_24h: self.store.released_recently(broadcast.id).await?,
+            daily_cap: terms.daily_cap,
+            rates: &terms.rates,
+            connections: terms.connections,
+            start: self.clock.now(),
+            finish_by: broadcast.finish_by,
+        }))
+    }
+
+    async fn conclude(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        terms: &Terms,
+        draft: Draft,
+        preflight: Preflight,
+    ) -> Result<PreflightAnswer, DeskError> {
+        let findings =
+            serde_json::to_string(&preflight.findings).expect("invariant: findings are plain texts");
+        let ok = preflight.ok();
+        let mut digest: Option<ContentDigest> = None;
+        if ok {
+            let mut builder = DigestBuilder::new(terms);
+            draft.rows.iter().for_each(|row| builder.row(&row.snapshot()));
+            let signed = serde_json::to_string(terms).expect("invariant: terms are plain texts and numbers");
+            let finished = builder.finish();
+            self.store.freeze(actor, id, &draft.rows, finished, &signed, &findings, self.clock.now()).await?;
+            digest = Some(finished);
+        } else {
+            self.store.keep_findings(id, &findings).await?;
+        }
+        let held: u64 = draft.held.values().sum();
+        Ok(PreflightAnswer {
+            ok,
+            recipients: draft.rows.len() as u64 - held,
+            held,
+            digest: digest.map(|digest| digest.to_string()),
+            findings: preflight.findings,
+            forecast: preflight.forecast,
+        })
+    }
+}
+
+fn render_all(composer: &Composer, id: BroadcastId, members: &[SnapshotMember]) -> Draft {
+    let mut addressed: HashSet<String> = HashSet::with_capacity(members.len());
+    let mut draft = Draft { rows: Vec::with_capacity(members.len()), held: BTreeMap::new() };
+    for member in members {
+        let held = hold_reason(composer, id, member, &mut addressed);
+        if let Some(reason) = &held {
+            *draft.held.entry(reason.to_string()).or_default() += 1;
+        }
+        draft.rows.push(FreezeRow {
+            member: member.member,
+            member_no: member.member_no.to_string(),
+            address: member.address.clone(),
+            prefecture: member.prefecture.map(domain::Prefecture::code),
+            fields: fields_json(&member.fields),
+            message_id: message_id(id, member.member, &composer.from().address).to_string(),
+            held,
+        });
+    }
+    draft
+}
+
+fn hold_reason(
+    composer: &Composer,
+    id: BroadcastId,
+    member: &SnapshotMember,
+    addressed: &mut HashSet<String>,
+) -> Option<HoldReason> {
+    let Some(address) = &member.address else { return Some(HoldReason::NoAddress) };
+    if let Err(unrenderable) = composer.text_for(id, member.member, &member.fields) {
+        return Some(unrenderable.hold_reason());
+    }
+    if addressed.insert(address.key()) { None } else { Some(HoldReason::SharedAddress) }
+}
+
+fn fields_json(fields: &Fields) -> String {
+    serde_json::to_string(fields).expect("invariant: a map of texts")
+}

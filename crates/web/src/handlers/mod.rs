@@ -1,0 +1,156 @@
+//! What is done for each request. Every handler checks the role itself: a hidden button is no
+//! permission. Actions on broadcasts go through the desk, which checks once more.
+
+mod api;
+mod broadcasts;
+mod demo;
+mod events;
+mod exercises;
+mod fault;
+mod home;
+mod ledger;
+mod ops;
+mod public;
+mod replies;
+mod reply;
+mod roster;
+mod session;
+mod situation;
+mod steps;
+
+pub(crate) use fault::Fault;
+
+use crate::{
+    app::App,
+    filters::{Call, Door, RouteTable, Routes, get, post},
+    i18n::Lang,
+    pages::{Shell, Who},
+    security,
+};
+use domain::{BroadcastId, DeliveryState, ExerciseId, MemberId, ReplyId};
+use warp::Filter;
+
+/// Every route there is.
+pub(crate) fn routes(app: &App) -> RouteTable {
+    let mut routes = Routes::new(app);
+    machines(&mut routes);
+    visitors(&mut routes);
+    members(&mut routes);
+    broadcasts_area(&mut routes);
+    staff(&mut routes);
+    api::add(&mut routes);
+    routes.build()
+}
+
+fn machines(routes: &mut Routes) {
+    routes.add(get("healthz", "/healthz", Door::Open), warp::path!("healthz").map(|| ()), ops::healthy);
+    routes.add(get("readyz", "/readyz", Door::Open), warp::path!("readyz").map(|| ()), ops::ready);
+    routes.add(get("metrics", "/metrics", Door::Open), warp::path!("metrics").map(|| ()), ops::metrics);
+    routes.add(get("assets", "/assets/{name}", Door::Open), warp::path!("assets" / String), ops::asset);
+}
+
+fn visitors(routes: &mut Routes) {
+    let login = || warp::path!("login").map(|| ());
+    routes.add(get("login.form", "/login", Door::Visitor), login(), session::form);
+    routes.add(post("login", "/login", Door::Visitor), login(), session::sign_in);
+    routes.add(post("logout", "/logout", Door::Staff), warp::path!("logout").map(|| ()), session::sign_out);
+    let language = || warp::path!("language" / Lang);
+    routes.add(get("language", "/language/{lang}", Door::Visitor), language(), session::language);
+    routes.add(post("language.set", "/language/{lang}", Door::Visitor), language(), session::language);
+    routes.add(get("verify", "/verify", Door::Visitor), warp::path!("verify").map(|| ()), public::verify);
+}
+
+fn members(routes: &mut Routes) {
+    let answer = || warp::path!("r" / String);
+    routes.add(get("answer.form", "/r/{token}", Door::Open), answer(), public::show_answer);
+    routes.add(post("answer", "/r/{token}", Door::Open), answer(), public::answer);
+    let unsubscribe = || warp::path!("u" / String);
+    routes.add(get("unsubscribe.form", "/u/{token}", Door::Open), unsubscribe(), public::show_unsubscribe);
+    routes.add(post("unsubscribe", "/u/{token}", Door::Open), unsubscribe(), public::unsubscribe);
+}
+
+fn broadcasts_area(routes: &mut Routes) {
+    let path = warp::path!("broadcasts" / "new").map(|| ());
+    routes.add(get("broadcasts.new", "/broadcasts/new", Door::Staff), path, broadcasts::form);
+    let path = warp::path!("broadcasts").map(|| ());
+    routes.add(post("broadcasts.create", "/broadcasts", Door::Staff), path, broadcasts::create);
+    let path = warp::path!("broadcasts" / BroadcastId);
+    routes.add(get("broadcasts.show", "/broadcasts/{id}", Door::Staff), path, broadcasts::show);
+    let path = warp::path!("broadcasts" / BroadcastId / "events");
+    routes.add(get("broadcasts.events", "/broadcasts/{id}/events", Door::Staff), path, broadcasts::live);
+    let path = warp::path!("broadcasts" / BroadcastId / "ledger");
+    routes.add(get("broadcasts.ledger", "/broadcasts/{id}/ledger", Door::Staff), path, ledger::show);
+    let path = warp::path!("broadcasts" / BroadcastId / "ledger.csv");
+    routes.add(get("broadcasts.ledger.csv", "/broadcasts/{id}/ledger.csv", Door::Staff), path, ledger::csv);
+    let path = warp::path!("broadcasts" / BroadcastId / "cancel");
+    routes.add(get("broadcasts.cancel.form", "/broadcasts/{id}/cancel", Door::Staff), path, steps::cancel_form);
+    steps::add(routes);
+}
+
+fn staff(routes: &mut Routes) {
+    routes.add(get("home", "/", Door::Staff), warp::path::end().map(|| ()), home::show);
+    routes.add(get("stop.form", "/stop", Door::Staff), warp::path!("stop").map(|| ()), home::stop_form);
+    routes.add(post("stop.all", "/stop", Door::Staff), warp::path!("stop").map(|| ()), home::stop_all);
+    let path = warp::path!("exercises" / ExerciseId);
+    routes.add(get("exercises.show", "/exercises/{id}", Door::Staff), path, exercises::show);
+    let path = warp::path!("exercises" / ExerciseId / "events");
+    routes.add(get("exercises.events", "/exercises/{id}/events", Door::Staff), path, exercises::live);
+    let path = warp::path!("exercises" / ExerciseId / "report");
+    routes.add(get("exercises.report", "/exercises/{id}/report", Door::Staff), path, exercises::report);
+    let path = warp::path!("exercises" / ExerciseId / "start");
+    routes.add(post("exercises.start", "/exercises/{id}/start", Door::Staff), path, exercises::start);
+    let path = warp::path!("exercises" / ExerciseId / "stop");
+    routes.add(post("exercises.stop", "/exercises/{id}/stop", Door::Staff), path, exercises::stop);
+    let path = warp::path!("replies").map(|| ());
+    routes.add(get("replies", "/replies", Door::Staff), path, replies::list);
+    let path = warp::path!("replies" / ReplyId);
+    routes.add(get("replies.show", "/replies/{id}", Door::Staff), path, replies::show);
+    let path = warp::path!("replies" / ReplyId / "raw");
+    routes.add(get("replies.raw", "/replies/{id}/raw", Door::Staff), path, replies::raw);
+    let path = warp::path!("replies" / ReplyId / "read");
+    routes.add(post("replies.read", "/replies/{id}/read", Door::Staff), path, replies::mark_read);
+    routes.add(get("members", "/members", Door::Staff), warp::path!("members").map(|| ()), roster::list);
+    let path = warp::path!("members" / MemberId);
+    routes.add(get("members.show", "/members/{id}", Door::Staff), path, roster::show);
+    let path = warp::path!("demo" / "mails").map(|| ());
+    routes.add(get("demo.mails", "/demo/mails", Door::Staff), path, demo::list);
+    let path = warp::path!("demo" / "mails" / u64);
+    routes.add(get("demo.mail", "/demo/mails/{seq}", Door::Staff), path, demo::show);
+}
+
+/// The frame of a page for this request.
+fn shell(call: &Call, title: String) -> Shell {
+    let settings = &call.app.web.settings;
+    Shell {
+        title,
+        organization: settings.organization.clone(),
+        contact: settings.contact.clone(),
+        nature: None,
+        who: call.signed.as_ref().map(|signed| Who { name: signed.row.name.clone(), role: signed.row.role }),
+        form_token: call.signed.as_ref().map(|signed| security::form_token(&signed.token)).unwrap_or_default(),
+        rehearsal: settings.rehearsal,
+        demo: call.app.web.demo.is_some(),
+        here: "",
+        path: call.path.clone(),
+        narrow: false,
+        member: false,
+        live: false,
+        said: said(call),
+    }
+}
+
+/// Words that may stand behind `?said=`; anything else says nothing.
+const SAYINGS: [&str; 14] = [
+    "created", "preflight", "preflight-blocked", "requested", "approved", "returned", "rejected", "sent",
+    "stopped", "resumed", "cancelled", "settled", "started", "read",
+];
+
+fn said(call: &Call) -> Option<String> {
+    let word = call.query.get("said");
+    SAYINGS.contains(&word).then(|| call.texts().word("said", word))
+}
+
+/// The state a ledger row's word names.
+fn state_of(word: &str) -> Result<DeliveryState, Fault> {
+    word.parse().map_err(|error: domain::UnknownWord| Fault::Internal(Box::new(error)))
+}
