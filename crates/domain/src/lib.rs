@@ -7,6 +7,7 @@
 mod address;
 mod approval;
 mod broadcast;
+mod database_url;
 mod delivery;
 mod exercise;
 mod id;
@@ -28,6 +29,7 @@ pub use approval::{
     cap_exceeded,
 };
 pub use broadcast::{BroadcastEvent, BroadcastState, IllegalBroadcastEvent};
+pub use database_url::{database_url_in, replies_url_beside, sqlite_path};
 pub use delivery::{
     AttemptNo, Delivery, DeliveryEvent, DeliveryState, HoldReason, IllegalEvent, SmtpReply, Tally,
 };

@@ -145,13 +145,7 @@ impl ReplyBox {
         before: Option<ReplyId>,
         limit: u64,
     ) -> Result<Vec<ReplySummary>, ReplyBoxError> {
-        let excerpt = format!("substr(body_text, 1, {})", ReplySummary::EXCERPT_CHARS);
-        let mut query = Entity::find()
-            .select_only()
-            .columns(SUMMARY_COLUMNS)
-            .column_as(Expr::cust(excerpt), "excerpt")
-            .order_by_desc(Column::Id)
-            .limit(limit.min(PAGE_ROWS_MAX));
+        let mut query = Entity::find().order_by_desc(Column::Id).limit(limit.min(PAGE_ROWS_MAX));
         if let Some(class) = filter.class {
             query = query.filter(Column::Class.eq(class.as_str()));
         }
@@ -161,12 +155,7 @@ impl ReplyBox {
         if let Some(before) = before {
             query = query.filter(Column::Id.lt(before.get()));
         }
-        let rows = query
-            .into_model::<SummaryRow>()
-            .all(&self.connection)
-            .await
-            .map_err(ReplyBoxError::query("list replies"))?;
-        rows.into_iter().map(ReplySummary::try_from).collect()
+        self.summaries(query).await
     }
 
     /// One reply with its raw mail.
@@ -180,6 +169,17 @@ impl ReplyBox {
             .map_err(ReplyBoxError::query("read a reply"))?
             .map(StoredReply::try_from)
             .transpose()
+    }
+
+    /// Replies stored after `id`, oldest first, at most `limit` and 500: for whoever follows the
+    /// box. On PostgreSQL a row may become visible after one with a higher id, so a follower
+    /// reads again from a little before the last id it saw.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn after(&self, id: ReplyId, limit: u64) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let newer = Entity::find().filter(Column::Id.gt(id.get()));
+        self.summaries(newer.order_by_asc(Column::Id).limit(limit.min(PAGE_ROWS_MAX))).await
     }
 
     /// How many replies there are of each class; every class is listed, in the order of
@@ -220,6 +220,20 @@ impl ReplyBox {
         let count =
             |class: ReplyClass| rows.iter().find(|(word, _)| word == class.as_str()).map_or(0, |(_, n)| *n);
         Ok(ReplyClass::ALL.iter().map(|class| (*class, u64::try_from(count(*class)).unwrap_or(0))).collect())
+    }
+
+    /// The rows of `query` without their raw mail.
+    async fn summaries(&self, query: Select<Entity>) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let excerpt = format!("substr(body_text, 1, {})", ReplySummary::EXCERPT_CHARS);
+        let rows = query
+            .select_only()
+            .columns(SUMMARY_COLUMNS)
+            .column_as(Expr::cust(excerpt), "excerpt")
+            .into_model::<SummaryRow>()
+            .all(&self.connection)
+            .await
+            .map_err(ReplyBoxError::query("list replies"))?;
+        rows.into_iter().map(ReplySummary::try_from).collect()
     }
 
     async fn write_turn(&self) -> Option<MutexGuard<'_, ()>> {

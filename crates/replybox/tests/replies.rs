@@ -95,6 +95,9 @@ async fn lists_go_backwards_by_class_and_broadcast() {
         let both = ReplyFilter { class: Some(ReplyClass::AutoReply), broadcast: Some(BroadcastId::new(1)) };
         assert_eq!(members(replies.page(both, None, 10).await.expect("page")), [4]);
 
+        let newer = replies.after(last, 2).await.expect("newer");
+        assert_eq!(members(newer), [4, 5]);
+
         let counts = replies.counts().await.expect("counts");
         assert_eq!(counts.len(), ReplyClass::ALL.len());
         assert_eq!(counts[0], (ReplyClass::HumanReply, 3));

@@ -38,10 +38,6 @@ pub struct WebSettings {
     pub time_zone: Tz,
     /// A rehearsal installation says so on every page.
     pub rehearsal: bool,
-    /// From whom notices come, as the recipient sees it: for `/verify`.
-    pub from: String,
-    /// Over this many recipients in 24 hours a second approver signs.
-    pub daily_cap: u64,
 }
 
 impl WebSettings {

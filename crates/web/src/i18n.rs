@@ -177,8 +177,8 @@ mod tests {
             for (id, variables) in messages(sources) {
                 let args: Vec<(&str, String)> = variables.iter().map(|v| (v.as_str(), "7".to_owned())).collect();
                 let text = Texts(lang).format(&id, &args);
-                assert!(!text.is_empty() && text != id, "{lang} {id}");
-                assert!(!text.contains(['{', '\u{2068}', '\u{2069}']), "{lang} {id}: {text}");
+                assert!(!text.is_empty(), "{lang} {id}");
+                assert!(!text.contains("{ $") && !text.contains(['\u{2068}', '\u{2069}']), "{lang} {id}: {text}");
             }
         }
     }

@@ -41,6 +41,9 @@ pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportEr
     if headings.len() > COLUMNS_MAX {
         return Err(ImportError::TooManyColumns);
     }
+    if headings.iter().any(|heading| heading.contains(['@', '＠'])) {
+        return Err(ImportError::NoHeadings);
+    }
     let mut columns: Vec<Column> = Vec::with_capacity(headings.len());
     for (at, heading) in headings.iter().enumerate() {
         let column = column_of(heading)?;
@@ -164,6 +167,7 @@ mod tests {
             Err(ImportError::DuplicateColumn { first: "メール".into(), second: "email".into() })
         );
         assert_eq!(read("会員番号,氏名,メール,Link"), Err(ImportError::ReservedColumn("link".into())));
+        assert_eq!(read("100,鈴木 花子,hanako＠example.jp"), Err(ImportError::NoHeadings));
         assert_eq!(read(&"x,".repeat(101)), Err(ImportError::TooManyColumns));
     }
 }

@@ -20,7 +20,7 @@ pub use row::{Rejected, RowCode, RowNote};
 use columns::Column;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::{fmt, io::Read};
 
 /// A million members with long rows; a larger file is not a roster.
 const FILE_OCTETS_MAX: usize = 256 * 1024 * 1024;
@@ -67,6 +67,9 @@ pub enum ImportError {
         /// The headings of the file.
         found: String,
     },
+    /// The first row is a member already. Its cells are not repeated here.
+    #[error("the first row is no row of headings; put 会員番号, 氏名, メールアドレス … above the members")]
+    NoHeadings,
     /// Two columns mean the same.
     #[error("the headings {first} and {second} mean the same column")]
     DuplicateColumn {
@@ -96,10 +99,16 @@ pub enum ImportError {
 }
 
 /// One row as it stands in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct RawRow {
     number: u32,
     cells: Vec<String>,
+}
+
+impl fmt::Debug for RawRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawRow({}, {} cells)", self.number, self.cells.len())
+    }
 }
 
 /// A file that was read whole.
@@ -181,7 +190,7 @@ fn records(text: &str) -> Result<Vec<RawRow>, ImportError> {
         .from_reader(ended);
     let mut rows = Vec::new();
     // The reader counts lines; a line break inside a cell does not begin a new row.
-    let mut breaks_inside = 0;
+    let (mut breaks_inside, mut last_row) = (0, 0);
     let mut record = csv::StringRecord::new();
     while reader
         .read_record(&mut record)
@@ -190,11 +199,14 @@ fn records(text: &str) -> Result<Vec<RawRow>, ImportError> {
         let cells: Vec<String> = record.iter().map(str::to_owned).collect();
         breaks_inside += cells.iter().map(|cell| cell.matches('\n').count() as u64).sum::<u64>();
         let row = reader.position().line().saturating_sub(1 + breaks_inside);
-        let number = u32::try_from(row).unwrap_or(u32::MAX);
+        // The last line end did not end the record: it stands inside an open quotation.
+        let unclosed = row <= last_row;
+        last_row = row.max(last_row + 1);
+        let number = u32::try_from(last_row).unwrap_or(u32::MAX);
         if number > ROWS_MAX {
             return Err(ImportError::TooManyRows);
         }
-        if cells.iter().any(|cell| is_runaway(cell)) {
+        if unclosed || cells.iter().any(|cell| is_runaway(cell)) {
             return Err(ImportError::RunawayCell { row: number });
         }
         if cells.iter().any(|cell| !cell.trim().is_empty()) {
@@ -250,6 +262,11 @@ mod tests {
         let rows: String = (2..20).map(|n| format!("{n},佐藤,a{n}@example.jp\n")).collect();
         let refused = read_roster(format!("{HEADINGS}\n1,\"鈴木,a@example.jp\n{rows}").as_bytes(), "x.csv");
         assert_eq!(refused, Err(ImportError::RunawayCell { row: 2 }));
+        for end in ["", "\n", "\n\n"] {
+            let short = format!("{HEADINGS}\n1,a,a@example.jp\n2,\"b,b@example.jp\n3,c,c@example.jp{end}");
+            let refused = read_roster(short.as_bytes(), "x.csv");
+            assert_eq!(refused, Err(ImportError::RunawayCell { row: 3 }), "{end:?}");
+        }
     }
 
     #[test]

@@ -38,6 +38,12 @@ impl ImportMode {
             Self::Full => "full",
         }
     }
+
+    /// By the word of the command line.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Merge, Self::Full].into_iter().find(|mode| mode.as_str() == word)
+    }
 }
 
 /// Members of the file whom no audience of the fiscal year can hold.

@@ -1,6 +1,6 @@
 //! Audiences out: nobody who does not belong in one, whatever was imported (incidents.md B).
 
-use crate::common::{NOW, Registry, YEAR, numbers};
+use crate::fresh_registry::{NOW, Registry, YEAR, numbers};
 use domain::{Actor, Answers, ContentDigest, FiscalYear, Nature, Role};
 use registry::{AudienceError, AudienceSpec, Condition, ImportMode};
 use store::{FreezeRow, MemberQuery, NewBroadcast, StoreError};

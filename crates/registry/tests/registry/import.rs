@@ -1,6 +1,6 @@
 //! Rosters in: what is taken, what is rejected, and that a bad file changes nothing.
 
-use crate::common::{NOW, Registry, YEAR};
+use crate::fresh_registry::{NOW, Registry, YEAR};
 use domain::{Actor, Refusal, Role, Rule, StaffId};
 use encoding_rs::SHIFT_JIS;
 use registry::{ImportError, ImportMode, RowCode};

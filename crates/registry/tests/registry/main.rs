@@ -1,5 +1,5 @@
 //! The registry on real databases: rosters in, audiences out.
 
 mod audience;
-mod common;
+mod fresh_registry;
 mod import;

@@ -2,7 +2,7 @@
 //!
 //! A person's words are never hidden as automatic: a mail counts as automatic only where a
 //! standard (RFC 3464, 3834, 5965, 8098) or a known machine says so, and as human in any doubt.
-//! Reading changes nothing and costs a bounded time: see the limits of [`mime`] and [`head`].
+//! Reading changes nothing and costs a bounded time: depth, parts and octets are limited.
 //!
 //! # Security
 //! Every octet was written by a stranger. Texts that come out are decoded, bounded and free of

@@ -1,6 +1,6 @@
 //! One request, parsed.
 
-use super::Form;
+use super::form::Form;
 use crate::{
     app::App,
     i18n::{Lang, Texts},
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{Actor, Role};
 use std::net::SocketAddr;
 use store::SessionRow;
-use warp::http::{HeaderMap, header};
+use warp::http::{HeaderMap, Method, header};
 
 /// Name of the session's cookie.
 pub(crate) const SESSION_COOKIE: &str = "hansho_session";
@@ -33,6 +33,7 @@ pub(crate) struct Signed {
 pub(crate) struct Call {
     pub(crate) app: App,
     pub(crate) lang: Lang,
+    pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     /// As sent; only ever used as a local path to return to.
     pub(crate) path: String,

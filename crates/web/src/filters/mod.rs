@@ -11,7 +11,6 @@ mod call;
 mod form;
 mod route;
 
-pub(crate) use call::{Call, Peer, SESSION_COOKIE, Signed};
-pub(crate) use form::Form;
-pub(crate) use route::{Routes, RouteTable, seal};
+pub(crate) use call::{Call, LANGUAGE_COOKIE, Peer, SESSION_COOKIE};
+pub(crate) use route::{RouteTable, Routes, get, post, seal};
 pub use route::{Door, RouteInfo};

@@ -1,8 +1,8 @@
 //! The table of routes: path, method, door, handler; each boxed, then folded into one filter.
 
 use super::{
-    Form,
     call::{self, Call, Peer, SESSION_COOKIE, Signed},
+    form::Form,
 };
 use crate::{app::App, handlers::Fault, security};
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,7 +13,7 @@ use tracing::info;
 use warp::{
     Filter, Rejection,
     filters::{BoxedFilter, path::FullPath},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     reply::Response,
 };
 
@@ -100,12 +100,13 @@ impl Routes {
         let app = self.app.clone();
         let filter = path
             .and(method(info.method))
+            .and(warp::method())
             .and(warp::header::headers_cloned())
             .and(warp::path::full())
             .and(raw_query())
             .and(warp::ext::optional::<Peer>())
             .and(warp::body::stream())
-            .then(move |argument: A, headers: HeaderMap, path: FullPath, query: String, peer, body| {
+            .then(move |argument: A, method: Method, headers: HeaderMap, path: FullPath, query: String, peer, body| {
                 let (app, handler) = (app.clone(), handler.clone());
                 async move {
                     let began = Instant::now();
@@ -113,6 +114,7 @@ impl Routes {
                     let mut seen = Call {
                         app,
                         lang,
+                        method,
                         headers,
                         path: path.as_str().to_owned(),
                         query: Form::default(),
@@ -153,6 +155,7 @@ impl Routes {
                 let seen = Call {
                     app: app.clone(),
                     lang,
+                    method: Method::GET,
                     headers,
                     // Not a place to return to.
                     path: "/".to_owned(),

@@ -8,6 +8,7 @@ use crate::{
 };
 use domain::{Refusal, Rule};
 use replybox::ReplyBoxError;
+use scheduler::DeskError;
 use std::error::Error;
 use store::StoreError;
 use tracing::error;
@@ -68,6 +69,15 @@ impl From<StoreError> for Fault {
             error @ (StoreError::Open { .. } | StoreError::Query { .. } | StoreError::Corrupt { .. }) => {
                 Self::Internal(Box::new(error))
             }
+        }
+    }
+}
+
+impl From<DeskError> for Fault {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Store(error) => error.into(),
+            error @ (DeskError::Compose(_) | DeskError::Stored { .. }) => Self::Internal(Box::new(error)),
         }
     }
 }

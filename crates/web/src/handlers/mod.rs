@@ -130,6 +130,7 @@ fn shell(call: &Call, title: String) -> Shell {
         form_token: call.signed.as_ref().map(|signed| security::form_token(&signed.token)).unwrap_or_default(),
         rehearsal: settings.rehearsal,
         demo: call.app.web.demo.is_some(),
+        replies: call.app.web.replybox.is_some() && call.role().may_see_addresses(),
         here: "",
         path: call.path.clone(),
         narrow: false,

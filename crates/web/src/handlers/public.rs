@@ -70,7 +70,9 @@ pub(crate) async fn show_unsubscribe(call: Call, token: String) -> Result<Respon
 pub(crate) async fn unsubscribe(call: Call, token: String) -> Result<Response, Fault> {
     let token = read_token(&call, TokenKind::Unsubscribe, &token)?;
     let store = &call.app.web.store;
-    store.record_request("unsubscribe", token.broadcast, token.member, call.app.now()).await?;
+    if !store.record_request("unsubscribe", token.broadcast, token.member, call.app.now()).await? {
+        return Err(Fault::Link);
+    }
     let t = call.texts();
     Ok(plain_page(&call, t.get("unsubscribe-done-title"), vec![t.get("unsubscribe-done")], None))
 }
@@ -95,7 +97,7 @@ pub(crate) async fn verify(call: Call, (): ()) -> Result<Response, Fault> {
         .collect();
     let mut s = shell(&call, t.get("verify-title"));
     (s.narrow, s.member) = (true, call.signed.is_none());
-    let page = VerifyPage { s, t, from: settings.from.clone(), url: settings.public_url.clone(), rows };
+    let page = VerifyPage { s, t, from: call.app.web.desk.settings().from.clone(), url: settings.public_url.clone(), rows };
     Ok(reply::html(html(&page)))
 }
 

@@ -10,6 +10,7 @@ use crate::{
     filters::Call,
     pages::{RepliesPage, ReplyMember, ReplyPage, ReplyRow, Times, grouped, html},
 };
+use bytes::Bytes;
 use domain::{BroadcastId, ReplyClass, ReplyId};
 use replybox::{ReplyBox, ReplyFilter};
 use warp::reply::Response;
@@ -65,28 +66,28 @@ pub(crate) async fn show(call: Call, id: ReplyId) -> Result<Response, Fault> {
     let stored = open(&call)?.get(id).await?.ok_or(Fault::NotFound)?;
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
-    let member = call.app.web.store.member(stored.reply.member).await?;
+    let member = call.app.web.store.member(stored.summary.member).await?;
     let read = call.app.web.store.read_replies(&[id]).await?.contains(&id);
-    let mut s = shell(&call, subject(&call, &stored.reply.subject));
+    let mut s = shell(&call, subject(&call, &stored.summary.subject));
     s.here = "replies";
     let page = ReplyPage {
         subject: s.title.clone(),
         s,
         t,
         id,
-        class: stored.reply.class,
-        from: stored.reply.from_header.clone(),
-        at: times.long(stored.reply.received_at),
-        body: stored.reply.body_text.clone(),
-        reason: stored.reply.reason.clone().unwrap_or_default(),
-        size: grouped(stored.reply.raw.len() as u64),
+        class: stored.summary.class,
+        from: stored.summary.from_header.clone(),
+        at: times.long(stored.summary.received_at),
+        body: stored.body_text.clone(),
+        reason: stored.summary.reason.clone().unwrap_or_default(),
+        size: grouped(stored.raw.len() as u64),
         member: member.map(|known| ReplyMember {
             id: known.member.id,
             no: known.member.data.member_no.to_string(),
             name: known.member.data.name,
             facility: known.member.data.facility,
         }),
-        broadcast: stored.reply.broadcast,
+        broadcast: stored.summary.broadcast,
         read,
         may_mark: call.role().may_author(),
     };
@@ -97,7 +98,7 @@ pub(crate) async fn show(call: Call, id: ReplyId) -> Result<Response, Fault> {
 pub(crate) async fn raw(call: Call, id: ReplyId) -> Result<Response, Fault> {
     let stored = open(&call)?.get(id).await?.ok_or(Fault::NotFound)?;
     let name = format!("reply-{id}.eml.txt");
-    Ok(reply::download(stored.reply.raw, &name, "application/octet-stream"))
+    Ok(reply::download(Bytes::from(stored.raw), &name, "application/octet-stream"))
 }
 
 /// Marks as read.

@@ -5,7 +5,7 @@ use crate::{
     filters::Call,
     pages::{HistoryRow, MemberPage, MemberRow, MembersPage, Times, delivery_chip, grouped, html},
 };
-use domain::{BroadcastId, DeliveryState, EmailAddress, MemberId, Timestamp};
+use domain::{BroadcastId, EmailAddress, MemberId, Timestamp};
 use store::MemberQuery;
 use warp::reply::Response;
 
@@ -92,9 +92,4 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
 /// An address, covered unless the reader may see it.
 pub(super) fn shown(address: &EmailAddress, clear: bool) -> String {
     if clear { address.reveal() } else { address.to_string() }
-}
-
-/// The state a ledger row's word names.
-pub(super) fn parse_state(word: &str) -> Option<DeliveryState> {
-    word.parse().ok()
 }

@@ -1,75 +1,34 @@
-//! What an exercise stands at: answers, rate over time, rate by prefecture, timeline.
+//! How an exercise stands, drawn: answers, rate over time, rate by prefecture, timeline. The
+//! figures come from `report`.
 
-use super::Fault;
 use crate::{
-    app::App,
     i18n::Texts,
     pages::{
         Answers, Bar, BarQuestion, RateChart, TileCount, Timeline, TimelineItem, Times, grouped, html,
         inject_look, percent, rate_chart, tile_map,
     },
 };
-use domain::{ExerciseState, Prefecture, QuestionKind, Questionnaire, Timestamp};
+use domain::{ExerciseState, Prefecture, QuestionKind, Timestamp};
+use report::{Asked, Situation};
 use std::{collections::HashMap, time::Duration};
-use store::{Broadcast, Exercise, Inject, ResponsePoint};
 
 
-/// One question sheet that went out, with everything that came back.
-pub(super) struct Asked {
-    pub(super) broadcast: Broadcast,
-    pub(super) sheet: Questionnaire,
-    pub(super) responses: Vec<ResponsePoint>,
-    /// Addressed people per prefecture code.
-    pub(super) addressed: Vec<(Option<u8>, u64)>,
-}
-
-impl Asked {
-    pub(super) fn reached(&self) -> u64 {
-        self.addressed.iter().map(|(_, count)| count).sum()
-    }
-
-    pub(super) fn answered(&self) -> u64 {
-        self.responses.len() as u64
-    }
-
-    /// When half of the people had answered.
-    pub(super) fn half_at(&self) -> Option<Timestamp> {
-        let half = usize::try_from(self.reached().div_ceil(2)).unwrap_or(usize::MAX);
-        self.responses.get(half.checked_sub(1)?).map(|response| response.at)
-    }
-}
-
-/// An exercise as the pages show it.
-pub(super) struct Situation {
-    pub(super) exercise: Exercise,
-    pub(super) injects: Vec<Inject>,
-    /// In the order of the timeline; the first is what map and chart show.
-    pub(super) asked: Vec<Asked>,
-}
-
-impl Situation {
-    /// Reads everything about one exercise.
-    pub(super) async fn read(app: &App, exercise: Exercise) -> Result<Self, Fault> {
-        let store = &app.web.store;
-        let injects = store.injects(exercise.id).await?;
-        let mut asked = Vec::new();
-        for id in injects.iter().filter_map(|inject| inject.broadcast) {
-            let Some(broadcast) = store.broadcast(id).await? else { continue };
-            let Some(sheet) = broadcast.questionnaire else { continue };
-            // A reminder collects for the notice it reminds of.
-            if broadcast.answers_to.is_some() || broadcast.released_at.is_none() {
-                continue;
-            }
-            let Some(sheet) = store.questionnaire(sheet).await? else { continue };
-            let responses = store.responses(id).await?;
-            let addressed = store.recipients_by_prefecture(id).await?;
-            asked.push(Asked { broadcast, sheet, responses, addressed });
-        }
-        Ok(Self { exercise, injects, asked })
-    }
-
+/// How an exercise's parts are drawn.
+pub(super) trait Drawn {
     /// The fragment of answers: figures of the first sheet, bars of all.
-    pub(super) fn answers(&self, t: Texts) -> String {
+    fn answers(&self, t: Texts) -> String;
+    /// Bars per question of choices.
+    fn bars(&self) -> Vec<BarQuestion>;
+    /// The fragment of the timeline.
+    fn timeline(&self, t: Texts, times: Times) -> String;
+    /// The drawing of the rate over time.
+    fn chart(&self, t: Texts, times: Times, now: Timestamp) -> String;
+    /// The drawing of the rate by prefecture.
+    fn map(&self, t: Texts) -> String;
+}
+
+impl Drawn for Situation {
+    fn answers(&self, t: Texts) -> String {
         let (answered, reached) = self.asked.first().map_or((0, 0), |asked| (asked.answered(), asked.reached()));
         html(&Answers {
             t,
@@ -80,13 +39,11 @@ impl Situation {
         })
     }
 
-    /// Bars per question of choices.
-    pub(super) fn bars(&self) -> Vec<BarQuestion> {
+    fn bars(&self) -> Vec<BarQuestion> {
         self.asked.iter().flat_map(bars).collect()
     }
 
-    /// The fragment of the timeline.
-    pub(super) fn timeline(&self, t: Texts, times: Times) -> String {
+    fn timeline(&self, t: Texts, times: Times) -> String {
         let items = self
             .injects
             .iter()
@@ -110,8 +67,7 @@ impl Situation {
         html(&Timeline { t, items })
     }
 
-    /// The drawing of the rate over time.
-    pub(super) fn chart(&self, t: Texts, times: Times, now: Timestamp) -> String {
+    fn chart(&self, t: Texts, times: Times, now: Timestamp) -> String {
         let Some(asked) = self.asked.first() else { return String::new() };
         let answers: Vec<Timestamp> = asked.responses.iter().map(|response| response.at).collect();
         let start = asked.broadcast.released_at.unwrap_or(asked.broadcast.created_at);
@@ -124,8 +80,7 @@ impl Situation {
         rate_chart(t, &chart)
     }
 
-    /// The drawing of the rate by prefecture.
-    pub(super) fn map(&self, t: Texts) -> String {
+    fn map(&self, t: Texts) -> String {
         let Some(asked) = self.asked.first() else { return String::new() };
         let mut answered: HashMap<u8, u64> = HashMap::new();
         for code in asked.responses.iter().filter_map(|response| response.prefecture) {

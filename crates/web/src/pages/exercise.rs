@@ -14,6 +14,8 @@ pub(crate) struct ExercisePage {
     pub(crate) id: ExerciseId,
     pub(crate) title: String,
     pub(crate) state: ExerciseState,
+    /// Changes whenever other buttons are due.
+    pub(crate) stamp: String,
     pub(crate) chip: &'static str,
     pub(crate) may_start: bool,
     pub(crate) may_stop: bool,

@@ -92,4 +92,6 @@ pub(crate) struct StopAllPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
     pub(crate) sending: Vec<NoticeRow>,
+    /// Running exercises: their timelines stop, too.
+    pub(crate) running: Vec<(Nature, String)>,
 }

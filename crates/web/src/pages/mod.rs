@@ -52,6 +52,8 @@ pub(crate) struct Shell {
     pub(crate) form_token: String,
     pub(crate) rehearsal: bool,
     pub(crate) demo: bool,
+    /// Replies can be read here, by this person.
+    pub(crate) replies: bool,
     /// Which entry of the navigation this is.
     pub(crate) here: &'static str,
     /// Where the language switch returns to.
@@ -86,7 +88,7 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// Whole percent, rounded down: 100 only when it is all of them.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
-    if whole == 0 { 0 } else { part.saturating_mul(100) / whole }
+    part.saturating_mul(100).checked_div(whole).unwrap_or(0)
 }
 
 /// How times are written in a page's language.

@@ -117,7 +117,7 @@ fn span_ms(chart: &RateChart<'_>) -> u64 {
 }
 
 fn height_of(part: u64, whole: u64) -> u64 {
-    if whole == 0 { BOTTOM } else { BOTTOM - (BOTTOM - TOP) * part.min(whole) / whole }
+    BOTTOM - ((BOTTOM - TOP) * part.min(whole)).checked_div(whole).unwrap_or(0)
 }
 
 #[cfg(test)]

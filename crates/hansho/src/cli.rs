@@ -1,0 +1,343 @@
+//! The command line: names and help. A contract: scripts rely on it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::{BroadcastId, ExerciseId, Nature, QuestionnaireId, ReplyClass, ReplyId, Role};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// 半鐘: a drill platform with safe one-way broadcast.
+#[derive(Debug, Parser)]
+#[command(name = "hansho", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, env = "HANSHO_CONFIG", default_value = "./hansho.toml")]
+    pub(crate) config: PathBuf,
+    /// One JSON document on stdout.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole drill on an embedded database with a capture relay and simulated members.
+    Demo(DemoArgs),
+    /// Make an installation: configuration, keys, database, first account.
+    Init(InitArgs),
+    /// The service.
+    Serve {
+        /// Only these parts; all by default.
+        #[arg(long, value_enum)]
+        role: Vec<ServeRole>,
+    },
+    /// The database's schema.
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// People who sign in.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The registry.
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// Saved audiences.
+    #[command(subcommand)]
+    Audience(AudienceCommand),
+    /// Notices and their delivery.
+    #[command(subcommand)]
+    Broadcast(BroadcastCommand),
+    /// Exercises.
+    #[command(subcommand)]
+    Drill(DrillCommand),
+    /// What came back.
+    #[command(subcommand)]
+    Reply(ReplyCommand),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// The ledger as a whole.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Members of the fictitious society.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    pub(crate) members: u32,
+    /// Run to the end in compressed time, print the summary, exit 0 only if every law held.
+    #[arg(long)]
+    pub(crate) auto: bool,
+    /// Working folder; a fresh one is made.
+    #[arg(long, default_value = "hansho-demo")]
+    pub(crate) dir: PathBuf,
+    /// Where the dashboard listens; port 0 takes a free one.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to.
+    #[arg(long, default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The society's name.
+    #[arg(long)]
+    pub(crate) organization: String,
+    /// Address of the engineer's first account.
+    #[arg(long)]
+    pub(crate) admin: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServeRole {
+    /// Dashboard, members' pages, JSON interface.
+    Web,
+    /// Timelines and triage.
+    Scheduler,
+    /// Sending.
+    Broadcaster,
+    /// Receiving replies.
+    Sink,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Bring both databases to this program's schema.
+    Up,
+    /// Say what is pending.
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add an account and print its one-time password.
+    Add {
+        email: String,
+        #[arg(long)]
+        role: Role,
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Make a personal token for HANSHO_TOKEN and the JSON interface.
+    Token { email: String },
+    /// All accounts.
+    List,
+    /// Take an account out of use.
+    Disable { email: String },
+    /// A new one-time password.
+    Reset { email: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Plan an import; with --apply, do it.
+    Import {
+        file: PathBuf,
+        /// For rows without a year; the present fiscal year by default.
+        #[arg(long)]
+        fiscal_year: Option<i32>,
+        #[arg(long, value_enum, default_value_t = ImportModeArg::Merge)]
+        mode: ImportModeArg,
+        #[arg(long)]
+        apply: bool,
+    },
+    /// Search by number, name, kana or facility.
+    List {
+        #[arg(default_value = "")]
+        search: String,
+    },
+    /// One member with history.
+    Show { member_no: String },
+    /// The test roster: the only people a test notice can reach.
+    #[command(subcommand)]
+    Test(TestRosterCommand),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportModeArg {
+    /// Add and update.
+    Merge,
+    /// The file is the whole roster of the year: who is missing has left.
+    Full,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TestRosterCommand {
+    Add { member_no: String },
+    Remove { member_no: String },
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AudienceCommand {
+    /// Save a filter; active members of the current fiscal year are always implied.
+    Create {
+        name: String,
+        /// KEY=VALUE; several of one key are alternatives.
+        #[arg(long = "where")]
+        conditions: Vec<String>,
+    },
+    List,
+    Show { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BroadcastCommand {
+    /// Write a draft.
+    Create {
+        #[arg(long)]
+        nature: Nature,
+        #[arg(long)]
+        subject: String,
+        #[arg(long)]
+        body_file: PathBuf,
+        #[arg(long)]
+        audience: String,
+        #[arg(long)]
+        questionnaire: Option<QuestionnaireId>,
+        /// RFC 3339.
+        #[arg(long)]
+        finish_by: Option<String>,
+    },
+    /// All broadcasts, newest first.
+    List,
+    /// Check and freeze.
+    Preflight { id: BroadcastId },
+    /// Sign.
+    Approve {
+        id: BroadcastId,
+        /// The word that an actual notice wants.
+        #[arg(long)]
+        confirm: Option<String>,
+    },
+    /// Send back to the author.
+    Return {
+        id: BroadcastId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// End before release.
+    Reject {
+        id: BroadcastId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Release what is approved.
+    Send {
+        id: BroadcastId,
+        /// Wait until it is over.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Stop now.
+    Stop {
+        #[arg(required_unless_present = "all")]
+        id: Option<BroadcastId>,
+        /// Everything that is being sent, and all running exercises.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Go on after a stop.
+    Resume {
+        id: BroadcastId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// End for good.
+    Cancel {
+        id: BroadcastId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Counts that add up.
+    Status { id: BroadcastId },
+    /// One row per recipient.
+    Ledger {
+        id: BroadcastId,
+        #[arg(long, value_enum, default_value_t = LedgerFormat::Csv)]
+        format: LedgerFormat,
+    },
+    /// Settle unknown rows.
+    Settle {
+        id: BroadcastId,
+        #[arg(long = "as", value_enum)]
+        settlement: SettlementArg,
+        #[arg(long = "member")]
+        members: Vec<String>,
+    },
+    /// Draft a correction to exactly those reached or unknown.
+    Correct {
+        id: BroadcastId,
+        #[arg(long)]
+        subject: String,
+        #[arg(long)]
+        body_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LedgerFormat {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SettlementArg {
+    Accepted,
+    Resend,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DrillCommand {
+    /// Read an exercise with its injects from a file.
+    Create { file: PathBuf },
+    List,
+    Show { id: ExerciseId },
+    /// STARTEX.
+    Start { id: ExerciseId },
+    /// No inject follows.
+    Stop { id: ExerciseId },
+    /// The after-action summary.
+    Report {
+        id: ExerciseId,
+        #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
+        format: ReportFormat,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Markdown,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplyCommand {
+    /// The newest first.
+    List {
+        #[arg(long)]
+        class: Option<ReplyClass>,
+        #[arg(long, default_value_t = 100)]
+        limit: u64,
+    },
+    Show { id: ReplyId },
+    /// Classify raw mail files; needs no configuration.
+    Classify {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Walk the hash chain.
+    Verify,
+    /// All entries as JSON lines.
+    Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Every broadcast's rows add up to its snapshot and match what was signed.
+    Verify,
+}

@@ -1,0 +1,115 @@
+//! `hansho init`: a commented configuration, keys, databases and the engineer's first account.
+
+use super::user::add_account;
+use crate::{cli::InitArgs, config::Config, entropy, installation::Installation, output::Format};
+use anyhow::{Context, Result, ensure};
+use domain::{Actor, EmailAddress, Role, write_key_file};
+use serde::Serialize;
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+#[derive(Serialize)]
+struct Answer {
+    config: PathBuf,
+    email: String,
+    password: String,
+}
+
+pub(super) async fn run(args: &InitArgs, format: Format) -> Result<()> {
+    let admin = EmailAddress::parse(&args.admin).context("--admin is not an e-mail address")?;
+    let config_path = args.dir.join("hansho.toml");
+    ensure!(!config_path.exists(), "{} exists already; nothing was changed", config_path.display());
+    fs::create_dir_all(&args.dir).with_context(|| format!("the folder {} cannot be made", args.dir.display()))?;
+    write_private(&args.dir.join("hansho.key"), &write_key_file(1, &entropy::secret()))?;
+    write_private(&config_path, &template(&args.organization, &admin))?;
+    let installation = Installation::open_any_schema(Config::load(&config_path)?).await?;
+    installation.migrate().await?;
+    let account = add_account(&installation, Actor::LocalEngineer, &admin.reveal(), None, Role::Engineer).await?;
+    let answer = Answer { config: config_path, email: account.email, password: account.password };
+    format.print(&answer, |answer| {
+        format!(
+            "made {config}\nengineer: {email}\none-time password: {password}\n\nnext: check [relay] and \
+             [sink] in {config}, add people with `hansho user add`, import a roster, then run `hansho serve`",
+            config = answer.config.display(),
+            email = answer.email,
+            password = answer.password,
+        )
+    })
+}
+
+/// Only the owner and their group may read: the file holds, or names, secrets.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display()))
+}
+
+fn template(organization: &str, admin: &EmailAddress) -> String {
+    let quoted = |text: &str| toml_string(text);
+    let domain = admin.domain();
+    format!(
+        r#"# hansho (半鐘). Every key can be set by environment: HANSHO_RELAY__URL=…
+# Relative paths are relative to this file. Secrets may be given as {{ file = "…" }}.
+
+[site]
+organization = {organization}
+contact = {contact}                 # stands under every notice
+public_url = "http://127.0.0.1:8080" # base of every link: set the https:// address members reach
+environment = "production"           # "rehearsal" allows a capture relay on this machine only
+time_zone = "Asia/Tokyo"
+language = "ja"
+key_file = "hansho.key"              # signs links and reply addresses; keep a copy, never change the first line's meaning
+
+[database]
+url = "sqlite://hansho.db"           # or postgres://user:password@host/database
+# replies_url = "sqlite://replies.db"
+
+[web]
+listen = "127.0.0.1:8080"
+
+[relay]
+url = "smtp://127.0.0.1:25"          # smtp+starttls://user:password@host:587, smtps://user:password@host:465
+connections = 8
+rates = ["10/s"]                     # all hold at once, e.g. ["10/s", "1500/h"]; [] = none
+# per_domain = {{ "docomo.ne.jp" = "2/s" }}
+dot_timeout = "10m"
+
+[broadcast]
+from = {from}
+daily_cap = 3000                     # recipients in 24 hours; above it a second approver signs
+chunk_size = 200
+chunk_budget = "60s"
+retry_first = "60s"
+retry_for = "24h"
+operators = []                       # who gets alerts besides the approvers
+unknown = "hold"                     # a person settles lost outcomes; "retry" sends again with the same Message-ID
+
+[sink]
+listen = "127.0.0.1:2525"            # where replies come in; the MX of the domain below, or your mail server, delivers here
+protocol = "smtp"                    # or "lmtp"
+domain = {sink_domain}
+"#,
+        organization = quoted(organization),
+        contact = quoted(&admin.reveal()),
+        from = quoted(&format!("訓練本部 <drill@{domain}>")),
+        sink_domain = quoted(&format!("reply.{domain}")),
+    )
+}
+
+fn toml_string(text: &str) -> String {
+    let escaped: String = text.chars().filter(|c| !c.is_control()).flat_map(|c| match c {
+        '"' => vec!['\\', '"'],
+        '\\' => vec!['\\', '\\'],
+        other => vec![other],
+    }).collect();
+    format!("\"{escaped}\"")
+}

@@ -1,0 +1,286 @@
+//! `hansho.toml` and its environment. Unknown keys and unusable values are refused with the place
+//! they came from; relative paths are relative to the file.
+
+use anyhow::{Context, Result, bail, ensure};
+use broadcaster::{RelayUrl, UnknownPolicy};
+use domain::{Rate, Span, database_url_in, replies_url_beside};
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) site: Site,
+    pub(crate) database: Database,
+    #[serde(default)]
+    pub(crate) web: Web,
+    pub(crate) relay: Relay,
+    pub(crate) broadcast: Broadcast,
+    pub(crate) sink: SinkSection,
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// `[site]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Site {
+    pub(crate) organization: String,
+    pub(crate) contact: String,
+    pub(crate) public_url: String,
+    #[serde(default)]
+    pub(crate) environment: Environment,
+    #[serde(default = "tokyo")]
+    pub(crate) time_zone: chrono_tz::Tz,
+    #[serde(default)]
+    pub(crate) language: Language,
+    key_file: PathBuf,
+}
+
+/// `site.environment`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Environment {
+    #[default]
+    Production,
+    Rehearsal,
+}
+
+/// `site.language`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Language {
+    #[default]
+    Ja,
+    En,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    url: Secret,
+    replies_url: Option<Secret>,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Web {
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+/// `[relay]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Relay {
+    url: Secret,
+    #[serde(default = "eight")]
+    pub(crate) connections: u32,
+    #[serde(default)]
+    pub(crate) rates: Vec<Rate>,
+    #[serde(default)]
+    pub(crate) per_domain: BTreeMap<String, Rate>,
+    #[serde(default = "ten_minutes")]
+    pub(crate) dot_timeout: Span,
+    #[serde(default = "one_minute")]
+    pub(crate) step_timeout: Span,
+}
+
+/// `[broadcast]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Broadcast {
+    pub(crate) from: String,
+    #[serde(default = "daily_cap")]
+    pub(crate) daily_cap: u64,
+    #[serde(default = "chunk_size")]
+    pub(crate) chunk_size: u32,
+    #[serde(default = "one_minute")]
+    pub(crate) chunk_budget: Span,
+    #[serde(default = "one_minute")]
+    pub(crate) retry_first: Span,
+    #[serde(default = "one_day")]
+    pub(crate) retry_for: Span,
+    #[serde(default)]
+    pub(crate) operators: Vec<String>,
+    #[serde(default)]
+    unknown: Unknown,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Unknown {
+    #[default]
+    Hold,
+    Retry,
+}
+
+/// `[sink]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SinkSection {
+    #[serde(default = "sink_listen")]
+    pub(crate) listen: SocketAddr,
+    #[serde(default)]
+    protocol: ProtocolWord,
+    pub(crate) domain: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProtocolWord {
+    #[default]
+    Smtp,
+    Lmtp,
+}
+
+/// A value, or a file that holds it. Never shown.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum Secret {
+    Text(String),
+    File { file: PathBuf },
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    fn read(&self, folder: &Path) -> Result<String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::File { file } => {
+                let path = folder.join(file);
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("the secret file {} cannot be read", path.display()))?;
+                Ok(text.trim().to_owned())
+            }
+        }
+    }
+}
+
+fn tokyo() -> chrono_tz::Tz {
+    chrono_tz::Asia::Tokyo
+}
+fn eight() -> u32 {
+    8
+}
+fn ten_minutes() -> Span {
+    Span::new(Duration::from_secs(600))
+}
+fn one_minute() -> Span {
+    Span::new(Duration::from_secs(60))
+}
+fn one_day() -> Span {
+    Span::new(Duration::from_secs(86_400))
+}
+fn daily_cap() -> u64 {
+    3_000
+}
+fn chunk_size() -> u32 {
+    200
+}
+fn sink_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 2525))
+}
+
+impl Config {
+    /// Reads the file and the environment (`HANSHO_SECTION__KEY`).
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        ensure!(
+            path.is_file(),
+            "the configuration {} does not exist; name it with --config or $HANSHO_CONFIG, or make one with `hansho init`",
+            path.display()
+        );
+        // Only names with a section are keys: HANSHO_CONFIG and HANSHO_TOKEN are not.
+        let environment = Env::prefixed("HANSHO_").filter(|key| key.as_str().contains("__")).split("__");
+        let mut config: Self = Figment::from(Toml::file_exact(path))
+            .merge(environment)
+            .extract()
+            .with_context(|| format!("the configuration {} is not usable", path.display()))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        config.folder = std::path::absolute(folder)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let relay = self.relay_url()?;
+        let local = relay.host == "localhost"
+            || relay.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if self.site.environment == Environment::Rehearsal && !local {
+            bail!(
+                "site.environment is \"rehearsal\", so relay.url may only name a capture relay on this machine; \
+                 set it to smtp://127.0.0.1:PORT, or make this a production installation"
+            );
+        }
+        ensure!(
+            self.site.public_url.starts_with("https://") || self.site.public_url.starts_with("http://"),
+            "site.public_url starts with https:// (or http:// on a test machine)"
+        );
+        ensure!((1..=1_000).contains(&self.relay.connections), "relay.connections is from 1 to 1000");
+        ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
+        let _parsed: notice::SenderAddress =
+            self.broadcast.from.parse().context("broadcast.from is not an address like 訓練本部 <drill@example.jp>")?;
+        Ok(())
+    }
+
+    /// The core database, with its path resolved.
+    pub(crate) fn core_url(&self) -> Result<String> {
+        Ok(database_url_in(&self.database.url.read(&self.folder)?, &self.folder))
+    }
+
+    /// The reply database, with its path resolved.
+    pub(crate) fn replies_url(&self) -> Result<String> {
+        match &self.database.replies_url {
+            Some(url) => Ok(database_url_in(&url.read(&self.folder)?, &self.folder)),
+            None => Ok(replies_url_beside(&self.core_url()?)),
+        }
+    }
+
+    /// The relay.
+    pub(crate) fn relay_url(&self) -> Result<RelayUrl> {
+        Ok(self.relay.url.read(&self.folder)?.parse()?)
+    }
+
+    /// The file with the token keys.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.folder.join(&self.site.key_file)
+    }
+
+    /// `broadcast.unknown`.
+    pub(crate) fn unknown(&self) -> UnknownPolicy {
+        match self.broadcast.unknown {
+            Unknown::Hold => UnknownPolicy::Hold,
+            Unknown::Retry => UnknownPolicy::Retry,
+        }
+    }
+
+    /// `sink.protocol`.
+    pub(crate) fn sink_protocol(&self) -> sink::Protocol {
+        match self.sink.protocol {
+            ProtocolWord::Smtp => sink::Protocol::Smtp,
+            ProtocolWord::Lmtp => sink::Protocol::Lmtp,
+        }
+    }
+}

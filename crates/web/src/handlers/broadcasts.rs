@@ -1,0 +1,473 @@
+//! Writing and showing a broadcast. Nothing here decides whether a step is allowed: the buttons
+//! drawn follow the desk's rules, and the desk checks again.
+
+use super::{
+    Fault,
+    events::{self, Moment},
+    reply, shell,
+};
+use crate::{
+    filters::Call,
+    i18n::Texts,
+    pages::{
+        BroadcastPage, CountPart, CountRow, Counts, FindingView, May, NewBroadcastPage, SignatureView,
+        Stopped, Times, broadcast_chip, delivery_fill, grouped, html,
+    },
+};
+use chrono::{NaiveDateTime, TimeZone};
+use domain::{
+    BroadcastId, BroadcastState, DeliveryState, HoldReason, Nature, Role, Signature, StaffId, Tally,
+    Timestamp,
+};
+use notice::{Footer, NoticeTemplate, NoticeText, Questions};
+use registry::AudienceSpec;
+use scheduler::NewNotice;
+use std::collections::BTreeMap;
+use store::{Broadcast, LedgerFilter, StopAnswer};
+use warp::{http::StatusCode, reply::Response};
+
+const SUBJECT_CHARS_MAX: usize = 200;
+const BODY_CHARS_MAX: usize = 20_000;
+/// What `<input type="datetime-local">` sends.
+const LOCAL_TIME: &str = "%Y-%m-%dT%H:%M";
+/// More held people than this is no list of exceptions any more.
+const HELD_ROWS_MAX: i64 = 10_000;
+/// Before so many are done, the speed says little.
+const ETA_ROWS_MIN: u64 = 20;
+
+/// The form for a new notice.
+pub(crate) async fn form(call: Call, (): ()) -> Result<Response, Fault> {
+    may_author(&call)?;
+    let page = new_page(&call, call.app.random_token(), Vec::new()).await?;
+    Ok(reply::html(page))
+}
+
+/// Keeps a draft.
+pub(crate) async fn create(call: Call, (): ()) -> Result<Response, Fault> {
+    may_author(&call)?;
+    let actor = call.actor().ok_or(Fault::SignIn)?;
+    match read_form(&call).await? {
+        Ok(notice) => {
+            let id = call.app.web.desk.draft(actor, &notice).await?;
+            Ok(reply::see_other(&format!("/broadcasts/{id}?said=created")))
+        }
+        Err(mistakes) => {
+            let page = new_page(&call, call.form.get("idempotency_key").to_owned(), mistakes).await?;
+            Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+        }
+    }
+}
+
+/// One broadcast.
+pub(crate) async fn show(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let seen = Seen::read(&call, id).await?;
+    let page = page(&call, seen).await?;
+    Ok(reply::html(page))
+}
+
+/// The live parts of one broadcast.
+pub(crate) async fn live(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    call.app.web.store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    events::stream(call, move |call| async move {
+        let seen = Seen::read(&call, id).await?;
+        let counts = counts(&call, &seen.broadcast, seen.tally);
+        Ok(Moment { stamp: seen.stamp(), parts: vec![("counts", counts)] })
+    })
+}
+
+/// A broadcast with what its page depends on.
+struct Seen {
+    broadcast: Broadcast,
+    tally: Tally,
+    signatures: Vec<Signature>,
+}
+
+impl Seen {
+    async fn read(call: &Call, id: BroadcastId) -> Result<Self, Fault> {
+        let store = &call.app.web.store;
+        let broadcast = store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+        let tally = store.tally(id).await?;
+        let signatures = store.signatures(id).await?;
+        Ok(Self { broadcast, tally, signatures })
+    }
+
+    /// Changes whenever other buttons are due.
+    fn stamp(&self) -> String {
+        let settle = if self.tally.unknown > 0 { "unknown" } else { "known" };
+        format!("{}-{}-{settle}", self.broadcast.state, self.signatures.len())
+    }
+
+    fn may(&self, call: &Call) -> May {
+        use BroadcastState as S;
+        let (role, state) = (call.role(), self.broadcast.state);
+        let me = call.signed.as_ref().map(|signed| signed.row.staff_id);
+        let judge = role.may_approve() && me != Some(self.broadcast.author);
+        let signed = self.signatures.iter().any(|signature| Some(signature.staff) == me);
+        let author = role.may_author();
+        May {
+            preflight: author && matches!(state, S::Draft | S::Preflighted),
+            request: author && state == S::Preflighted,
+            approve: judge && !signed && matches!(state, S::Preflighted | S::AwaitingApproval),
+            decline: judge && matches!(state, S::Preflighted | S::AwaitingApproval | S::Approved),
+            send: author && state == S::Approved,
+            stop: role.may_stop() && state == S::Sending,
+            resume: judge && state == S::Stopped,
+            cancel: role.may_stop() && !matches!(state, S::Completed | S::Cancelled | S::Expired),
+            settle: author && self.tally.unknown > 0 && state.is_released(),
+        }
+    }
+}
+
+async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
+    let t = call.texts();
+    let web = &call.app.web;
+    let times = Times { zone: web.settings.time_zone, texts: t };
+    let names = names(call).await?;
+    let (may, stamp) = (seen.may(call), seen.stamp());
+    let Seen { broadcast, tally, signatures } = seen;
+    let needed = needed(call, &broadcast).await?;
+    let valid = |signature: &Signature| {
+        Some(signature.digest) == broadcast.digest
+            && signature.role.may_approve()
+            && signature.staff != broadcast.author
+    };
+    let (mail_subject, mail_body, preview_note) = preview(call, &broadcast);
+    let replies = match &web.replybox {
+        Some(replies) if call.role().may_see_addresses() => replies.count_for(broadcast.id).await?,
+        _ => 0,
+    };
+    let mut s = shell(call, broadcast.subject.clone());
+    (s.nature, s.here, s.live) = (Some(broadcast.nature), "home", is_live(broadcast.state));
+    let page = BroadcastPage {
+        s,
+        t,
+        id: broadcast.id,
+        nature: broadcast.nature,
+        state: broadcast.state,
+        stamp,
+        chip: broadcast_chip(broadcast.state),
+        subject: broadcast.subject.clone(),
+        author: name_of(&names, broadcast.author),
+        created: times.long(broadcast.created_at),
+        finish_by: broadcast.finish_by.map(|at| times.long(at)),
+        exercise: exercise_of(call, broadcast.id).await?,
+        may,
+        stopped: stopped(t, broadcast.state, tally),
+        counts: counts(call, &broadcast, tally),
+        total_rows: tally.total(),
+        replies,
+        from: web.desk.settings().from.clone(),
+        mail_subject,
+        mail_body,
+        preview_note,
+        audience: audience_name(t, &broadcast.audience),
+        frozen: broadcast.digest.is_some(),
+        recipients: grouped(broadcast.recipients),
+        held_total: grouped(broadcast.held),
+        held: held(call, &broadcast).await?,
+        digest: broadcast.digest.map(|digest| digest.short()),
+        digest_full: broadcast.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        findings: findings(t, &broadcast.findings),
+        forecast: None,
+        signed: u8::try_from(signatures.iter().filter(|signature| valid(signature)).count())
+            .unwrap_or(u8::MAX),
+        needed,
+        over_cap: needed > 1,
+        cap_reason: t.with("approvals-cap", "cap", grouped(web.desk.settings().daily_cap)),
+        signatures: signatures
+            .iter()
+            .map(|signature| SignatureView {
+                name: name_of(&names, signature.staff),
+                at: times.exact(signature.signed_at),
+                valid: valid(signature),
+            })
+            .collect(),
+        confirmation: broadcast.nature.confirmation_word(),
+        send_label: t.word("send-do", broadcast.nature),
+    };
+    Ok(html(&page))
+}
+
+fn is_live(state: BroadcastState) -> bool {
+    match state {
+        BroadcastState::Draft
+        | BroadcastState::Preflighted
+        | BroadcastState::AwaitingApproval
+        | BroadcastState::Approved
+        | BroadcastState::Sending
+        | BroadcastState::Stopped => true,
+        BroadcastState::Completed | BroadcastState::Cancelled | BroadcastState::Expired => false,
+    }
+}
+
+/// Signatures needed: those of the release once it happened, else what a release now would need.
+async fn needed(call: &Call, broadcast: &Broadcast) -> Result<u8, Fault> {
+    if broadcast.signatures_required > 0 {
+        return Ok(broadcast.signatures_required);
+    }
+    let cap = call.app.web.desk.settings().daily_cap;
+    Ok(call.app.web.store.signatures_needed(broadcast, cap).await?.get())
+}
+
+async fn exercise_of(
+    call: &Call,
+    id: BroadcastId,
+) -> Result<Option<(domain::ExerciseId, String)>, Fault> {
+    let store = &call.app.web.store;
+    let Some(inject) = store.inject_of(id).await? else { return Ok(None) };
+    let exercise = store.exercise(inject.exercise).await?;
+    Ok(exercise.map(|exercise| (exercise.id, exercise.title)))
+}
+
+/// The table and bar of counts; the rows add up to the total because both come from one tally.
+pub(super) fn counts(call: &Call, broadcast: &Broadcast, tally: Tally) -> String {
+    let total = tally.total();
+    let mut x = 0;
+    let mut parts = Vec::new();
+    for state in DeliveryState::ALL {
+        let width = tally.of(*state).saturating_mul(1_000).checked_div(total).unwrap_or(0);
+        parts.push(CountPart { x, width, fill: delivery_fill(*state) });
+        x += width;
+    }
+    let rows = DeliveryState::ALL
+        .iter()
+        .map(|state| CountRow {
+            state: *state,
+            count: grouped(tally.of(*state)),
+            zero: tally.of(*state) == 0,
+            fill: delivery_fill(*state),
+        })
+        .collect();
+    html(&Counts {
+        t: call.texts(),
+        id: broadcast.id,
+        accepted: grouped(tally.accepted),
+        total: grouped(total),
+        eta: eta(call, broadcast, tally),
+        rows,
+        parts,
+    })
+}
+
+/// When the last row will be done at the speed so far.
+fn eta(call: &Call, broadcast: &Broadcast, tally: Tally) -> Option<String> {
+    let since = broadcast.released_at?;
+    let done = tally.total() - tally.held - tally.open();
+    if broadcast.state != BroadcastState::Sending || done < ETA_ROWS_MIN {
+        return None;
+    }
+    let now = call.app.now();
+    let left = now.since(since).as_millis().saturating_mul(u128::from(tally.open())) / u128::from(done);
+    let left = std::time::Duration::from_millis(u64::try_from(left).ok()?);
+    let times = Times { zone: call.app.web.settings.time_zone, texts: call.texts() };
+    Some(times.clock(now.plus(left)))
+}
+
+fn stopped(t: Texts, state: BroadcastState, tally: Tally) -> String {
+    if state != BroadcastState::Stopped {
+        return String::new();
+    }
+    let answer = StopAnswer::from(tally);
+    html(&Stopped {
+        t,
+        accepted: grouped(answer.accepted),
+        prevented: grouped(answer.prevented),
+        unknown: grouped(answer.unknown),
+        rest: t.format(
+            "stop-rest",
+            &[
+                ("rejected", grouped(answer.rejected)),
+                ("held", grouped(answer.held)),
+                ("gave_up", grouped(answer.gave_up)),
+                ("total", grouped(answer.total)),
+            ],
+        ),
+    })
+}
+
+/// The notice as its reader gets it, with sample values in its merge fields.
+fn preview(call: &Call, broadcast: &Broadcast) -> (String, String, String) {
+    let t = call.texts();
+    let settings = &call.app.web.settings;
+    let base = settings.public_url.trim_end_matches('/');
+    let text = NoticeText { subject: broadcast.subject.clone(), body: broadcast.body.clone() };
+    let footer = Footer {
+        organization: settings.organization.clone(),
+        contact: settings.contact.clone(),
+        verify_url: format!("{base}/verify"),
+    };
+    let asks = if broadcast.questionnaire.is_some() { Questions::Asked } else { Questions::NotAsked };
+    let composed = NoticeTemplate::new(broadcast.nature, &text, footer, asks).ok().and_then(|template| {
+        let fields: BTreeMap<String, String> =
+            template.fields().into_iter().map(|name| (name.clone(), sample(t, base, &name))).collect();
+        template.render(&fields).ok()
+    });
+    match composed {
+        Some(mail) => (mail.subject().to_owned(), mail.body().to_owned(), t.get("preview-note")),
+        None => (text.subject, text.body, t.get("preview-broken")),
+    }
+}
+
+fn sample(t: Texts, base: &str, field: &str) -> String {
+    match field {
+        "name" => t.get("preview-sample-name"),
+        "facility" => t.get("preview-sample-facility"),
+        "member_no" => "000000".to_owned(),
+        "prefecture" => "東京都".to_owned(),
+        "link" => format!("{base}/r/…"),
+        other => format!("〈{other}〉"),
+    }
+}
+
+async fn held(call: &Call, broadcast: &Broadcast) -> Result<Vec<(String, String)>, Fault> {
+    let t = call.texts();
+    if broadcast.held == 0 {
+        return Ok(Vec::new());
+    }
+    let filter = LedgerFilter { state: Some(DeliveryState::Held), ..LedgerFilter::default() };
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for row in call.app.web.store.ledger_page(broadcast.id, filter, 0, HELD_ROWS_MAX).await? {
+        *reasons.entry(row.held_reason.unwrap_or_default()).or_default() += 1;
+    }
+    Ok(reasons
+        .into_iter()
+        .map(|(reason, count)| {
+            let words = match reason.parse::<HoldReason>() {
+                Ok(HoldReason::MissingField(field)) => {
+                    format!("{} ({field})", t.get("hold-missing-field"))
+                }
+                Ok(HoldReason::NoAddress) => t.get("hold-no-address"),
+                Ok(HoldReason::SharedAddress) => t.get("hold-shared-address"),
+                Err(_) => reason,
+            };
+            (words, grouped(count))
+        })
+        .collect())
+}
+
+#[derive(serde::Deserialize)]
+struct StoredFinding {
+    rule: String,
+    level: String,
+    text: String,
+    #[serde(default)]
+    args: BTreeMap<String, String>,
+}
+
+/// Findings in the reader's language; a rule without a text of its own keeps its English sentence.
+fn findings(t: Texts, stored: &str) -> Vec<FindingView> {
+    let findings: Vec<StoredFinding> = serde_json::from_str(stored).unwrap_or_default();
+    findings
+        .into_iter()
+        .map(|finding| {
+            let id = format!("finding-{}", finding.rule);
+            let args: Vec<(&str, String)> =
+                finding.args.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let text = t.format(&id, &args);
+            FindingView {
+                chip: match finding.level.as_str() {
+                    "block" => "chip-bad",
+                    "warning" => "chip-wait",
+                    _ => "chip-plain",
+                },
+                level: t.word("level", &finding.level),
+                text: if text == id { finding.text } else { text },
+                rule: finding.rule,
+            }
+        })
+        .collect()
+}
+
+/// Whom a broadcast addresses, in words.
+pub(super) fn audience_name(t: Texts, stored: &str) -> String {
+    match serde_json::from_str::<AudienceSpec>(stored) {
+        Ok(AudienceSpec::Named(name)) if name == "all" => t.get("audience-all"),
+        Ok(AudienceSpec::Named(name)) => name,
+        Ok(AudienceSpec::NonRespondents { of }) => t.with("audience-non-respondents", "id", of),
+        Ok(AudienceSpec::ReachedOrUnknown { of }) => t.with("audience-reached", "id", of),
+        Err(_) => stored.to_owned(),
+    }
+}
+
+/// Names of everyone who signs in.
+pub(super) async fn names(call: &Call) -> Result<BTreeMap<StaffId, String>, Fault> {
+    let staff = call.app.web.store.staff().await?;
+    Ok(staff.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+pub(super) fn name_of(names: &BTreeMap<StaffId, String>, id: StaffId) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| format!("#{id}"))
+}
+
+fn may_author(call: &Call) -> Result<(), Fault> {
+    if call.role() == Role::Coordinator { Ok(()) } else { Err(Fault::Forbidden) }
+}
+
+async fn new_page(call: &Call, key: String, mistakes: Vec<String>) -> Result<String, Fault> {
+    let t = call.texts();
+    let audiences = call.app.web.store.audiences().await?;
+    let mut s = shell(call, t.get("broadcast-new"));
+    (s.here, s.path) = ("home", "/broadcasts/new".to_owned());
+    let typed = |name: &str| call.form.get(name).to_owned();
+    Ok(html(&NewBroadcastPage {
+        s,
+        t,
+        key,
+        natures: Nature::ALL,
+        nature: typed("nature"),
+        subject: typed("subject"),
+        body: typed("body"),
+        audiences: audiences.into_iter().map(|audience| audience.name).collect(),
+        audience: typed("audience"),
+        finish_by: typed("finish_by"),
+        mistakes,
+    }))
+}
+
+async fn read_form(call: &Call) -> Result<Result<NewNotice, Vec<String>>, Fault> {
+    let t = call.texts();
+    let mut mistakes = Vec::new();
+    let nature = call.form.get("nature").parse::<Nature>();
+    if nature.is_err() {
+        mistakes.push(t.get("mistake-nature"));
+    }
+    let subject = call.form.get("subject").trim().to_owned();
+    if subject.is_empty() || subject.chars().count() > SUBJECT_CHARS_MAX {
+        mistakes.push(t.get("mistake-subject"));
+    }
+    let body = call.form.get("body").replace("\r\n", "\n");
+    if body.trim().is_empty() || body.chars().count() > BODY_CHARS_MAX {
+        mistakes.push(t.get("mistake-body"));
+    }
+    let audience = call.form.get("audience").to_owned();
+    if call.app.web.store.audience(&audience).await?.is_none() {
+        mistakes.push(t.get("mistake-audience"));
+    }
+    let finish_by = local_time(call, call.form.get("finish_by"));
+    if finish_by.is_err() {
+        mistakes.push(t.get("mistake-finish-by"));
+    }
+    let key = call.form.get("idempotency_key").to_owned();
+    let (Ok(nature), Ok(finish_by), true) = (nature, finish_by, mistakes.is_empty()) else {
+        return Ok(Err(mistakes));
+    };
+    Ok(Ok(NewNotice {
+        nature,
+        subject,
+        body,
+        audience: AudienceSpec::Named(audience),
+        questionnaire: None,
+        finish_by,
+        idempotency_key: if key.is_empty() { call.app.random_token() } else { key },
+    }))
+}
+
+/// A time as typed, in the site's zone; empty is none.
+fn local_time(call: &Call, text: &str) -> Result<Option<Timestamp>, ()> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let naive = NaiveDateTime::parse_from_str(text, LOCAL_TIME).map_err(|_| ())?;
+    let local = call.app.web.settings.time_zone.from_local_datetime(&naive).earliest().ok_or(())?;
+    Ok(Some(Timestamp::from_millis(local.timestamp_millis())))
+}

@@ -1,0 +1,151 @@
+//! The ledger of one broadcast, page by page and as a file.
+
+use super::{Fault, reply, roster, shell};
+use crate::{
+    filters::Call,
+    pages::{LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
+};
+use bytes::Bytes;
+use domain::{BroadcastId, DeliveryState, EmailAddress, Timestamp};
+use std::fmt::Write as _;
+use store::{LedgerFilter, LedgerRow};
+use warp::reply::Response;
+
+/// A screen and a half.
+const ROWS: i64 = 50;
+/// Read at once for a file.
+const FILE_ROWS: i64 = 1_000;
+const HEAD: &str = "member_no,address,state,attempts,smtp_code,enhanced_code,reply,message_id,relay,submitted_at,settled_at\r\n";
+
+/// One page of rows.
+pub(crate) async fn show(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let store = &call.app.web.store;
+    let broadcast = store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    let tally = store.tally(id).await?;
+    let t = call.texts();
+    let times = Times { zone: call.app.web.settings.time_zone, texts: t };
+    let state: Option<DeliveryState> = call.query.get("state").parse().ok();
+    let after: i64 = call.query.get("after").parse().unwrap_or(0);
+    let filter = LedgerFilter { state, ..LedgerFilter::default() };
+    let found = store.ledger_page(id, filter, after, ROWS + 1).await?;
+    let clear = call.role().may_see_addresses();
+    let full = i64::try_from(found.len()).unwrap_or(i64::MAX) > ROWS;
+    let shown = found.iter().take(usize::try_from(ROWS).unwrap_or(usize::MAX));
+    let next = if full { shown.clone().next_back().map(|row| row.id) } else { None };
+    let rows = shown.map(|row| view(row, clear, times)).collect::<Result<_, Fault>>()?;
+    let mut s = shell(&call, format!("{} ― {}", t.get("ledger-title"), broadcast.subject));
+    (s.nature, s.here) = (Some(broadcast.nature), "home");
+    let page = LedgerPage {
+        s,
+        t,
+        id,
+        subject: broadcast.subject,
+        may_download: clear,
+        clear,
+        state: state.map(|state| state.to_string()).unwrap_or_default(),
+        total: grouped(tally.total()),
+        states: DeliveryState::ALL
+            .iter()
+            .filter(|word| tally.of(**word) > 0)
+            .map(|word| (*word, grouped(tally.of(*word))))
+            .collect(),
+        rows,
+        later: after > 0,
+        next,
+    };
+    Ok(reply::html(html(&page)))
+}
+
+/// All rows with addresses in clear, for roles that need them.
+pub(crate) async fn csv(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    if !call.role().may_see_addresses() {
+        return Err(Fault::Forbidden);
+    }
+    let store = &call.app.web.store;
+    store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    // The mark makes spreadsheet programs read it as UTF-8.
+    let mut text = format!("\u{feff}{HEAD}");
+    let mut after = 0;
+    loop {
+        let rows = store.ledger_page(id, LedgerFilter::default(), after, FILE_ROWS).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        rows.iter().for_each(|row| line(&mut text, row));
+    }
+    let name = format!("ledger-{id}.csv");
+    Ok(reply::download(Bytes::from(text), &name, "text/csv; charset=utf-8"))
+}
+
+fn view(row: &LedgerRow, clear: bool, times: Times) -> Result<LedgerView, Fault> {
+    let state = super::state_of(&row.state)?;
+    let address = match EmailAddress::parse(&row.address) {
+        Ok(address) => roster::shown(&address, clear),
+        Err(_) => "―".to_owned(),
+    };
+    let reply = match (&row.held_reason, row.smtp_code) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(code)) => {
+            let parts = [Some(code.to_string()), row.enhanced_code.clone(), row.reply.clone()];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        }
+        (None, None) => row.reply.clone().unwrap_or_default(),
+    };
+    let at = row.settled_at.or(row.submitted_at);
+    Ok(LedgerView {
+        member: domain::MemberId::new(row.member_id),
+        member_no: row.member_no.clone(),
+        address,
+        state,
+        chip: delivery_chip(state),
+        attempts: row.attempts,
+        reply,
+        at: at.map(|ms| times.exact(Timestamp::from_millis(ms))).unwrap_or_default(),
+    })
+}
+
+fn line(text: &mut String, row: &LedgerRow) {
+    let time = |ms: Option<i64>| ms.map(|ms| Timestamp::from_millis(ms).to_rfc3339()).unwrap_or_default();
+    let cells = [
+        row.member_no.clone(),
+        row.address.clone(),
+        row.state.clone(),
+        row.attempts.to_string(),
+        row.smtp_code.map(|code| code.to_string()).unwrap_or_default(),
+        row.enhanced_code.clone().unwrap_or_default(),
+        row.reply.clone().unwrap_or_default(),
+        row.message_id.clone(),
+        row.relay.clone().unwrap_or_default(),
+        time(row.submitted_at),
+        time(row.settled_at),
+    ];
+    for (at, value) in cells.iter().enumerate() {
+        let _ = write!(text, "{}{}", if at > 0 { "," } else { "" }, cell(value));
+    }
+    text.push_str("\r\n");
+}
+
+/// A cell that no spreadsheet program takes for a formula (OWASP ASVS 5.0, 1.2.10), quoted.
+fn cell(value: &str) -> String {
+    let formula = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
+    let mark = if value.starts_with(formula) { "'" } else { "" };
+    format!("\"{mark}{}\"", value.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (value, written) in [
+            ("=HYPERLINK(\"http://evil\")", "\"'=HYPERLINK(\"\"http://evil\"\")\""),
+            ("+81", "\"'+81\""),
+            ("＝1", "\"'＝1\""),
+            ("\tx", "\"'\tx\""),
+            ("a=b", "\"a=b\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(cell(value), written);
+        }
+    }
+}
