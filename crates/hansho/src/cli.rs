@@ -178,7 +178,9 @@ pub(crate) enum AudienceCommand {
         conditions: Vec<String>,
     },
     List,
-    Show { name: String },
+    Show {
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,13 +292,21 @@ pub(crate) enum SettlementArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DrillCommand {
     /// Read an exercise with its injects from a file.
-    Create { file: PathBuf },
+    Create {
+        file: PathBuf,
+    },
     List,
-    Show { id: ExerciseId },
+    Show {
+        id: ExerciseId,
+    },
     /// STARTEX.
-    Start { id: ExerciseId },
+    Start {
+        id: ExerciseId,
+    },
     /// No inject follows.
-    Stop { id: ExerciseId },
+    Stop {
+        id: ExerciseId,
+    },
     /// The after-action summary.
     Report {
         id: ExerciseId,
@@ -320,7 +330,9 @@ pub(crate) enum ReplyCommand {
         #[arg(long, default_value_t = 100)]
         limit: u64,
     },
-    Show { id: ReplyId },
+    Show {
+        id: ReplyId,
+    },
     /// Classify raw mail files; needs no configuration.
     Classify {
         #[arg(required = true)]

@@ -240,8 +240,11 @@ impl Config {
         );
         ensure!((1..=1_000).contains(&self.relay.connections), "relay.connections is from 1 to 1000");
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
-        let _parsed: notice::SenderAddress =
-            self.broadcast.from.parse().context("broadcast.from is not an address like 訓練本部 <drill@example.jp>")?;
+        let _parsed: notice::SenderAddress = self
+            .broadcast
+            .from
+            .parse()
+            .context("broadcast.from is not an address like 訓練本部 <drill@example.jp>")?;
         Ok(())
     }
 

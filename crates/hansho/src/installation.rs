@@ -43,7 +43,9 @@ impl Installation {
 
     /// Brings both databases to the present schema.
     pub(crate) async fn migrate(&self) -> Result<()> {
-        migrations::core::Migrator::up(self.store.connection(), None).await.context("migrate the core database")?;
+        migrations::core::Migrator::up(self.store.connection(), None)
+            .await
+            .context("migrate the core database")?;
         migrations::replies::Migrator::up(self.replybox.connection(), None)
             .await
             .context("migrate the reply database")
@@ -52,7 +54,8 @@ impl Installation {
     /// Names of migrations that are not applied yet, of both databases.
     pub(crate) async fn pending_migrations(&self) -> Result<Vec<String>> {
         let core = migrations::core::Migrator::get_pending_migrations(self.store.connection()).await?;
-        let replies = migrations::replies::Migrator::get_pending_migrations(self.replybox.connection()).await?;
+        let replies =
+            migrations::replies::Migrator::get_pending_migrations(self.replybox.connection()).await?;
         Ok(core.iter().chain(&replies).map(|migration| migration.name().to_owned()).collect())
     }
 

@@ -33,11 +33,8 @@ impl Service {
         let wants = |role| roles.is_empty() || roles.contains(&role);
         let mut service = Self { shutdown: shutdown.clone(), parts: JoinSet::new(), web: None, sink: None };
         let sink = if wants(ServeRole::Sink) { Some(bind_sink(installation).await?) } else { None };
-        let web = if wants(ServeRole::Web) {
-            Some(web::bind(web_of(installation, demo)).await?)
-        } else {
-            None
-        };
+        let web =
+            if wants(ServeRole::Web) { Some(web::bind(web_of(installation, demo)).await?) } else { None };
 
         if let Some(sink) = sink {
             service.sink = Some(sink.addr());
@@ -100,7 +97,9 @@ impl Service {
     pub(crate) async fn wait(mut self) -> Result<()> {
         let mut failure = None;
         while let Some(part) = self.parts.join_next().await {
-            let ended = part.map_err(|panic| anyhow!("a part of the service panicked: {panic}")).and_then(|done| done);
+            let ended = part
+                .map_err(|panic| anyhow!("a part of the service panicked: {panic}"))
+                .and_then(|done| done);
             match ended {
                 Ok(name) if self.shutdown.is_cancelled() => info!(part = name, "drained"),
                 Ok(name) => {
@@ -118,7 +117,8 @@ impl Service {
 
 async fn bind_sink(installation: &Installation) -> Result<Sink> {
     let section = &installation.config.sink;
-    let settings = SinkSettings::new(section.listen, installation.config.sink_protocol(), section.domain.clone());
+    let settings =
+        SinkSettings::new(section.listen, installation.config.sink_protocol(), section.domain.clone());
     let Installation { keyring, replybox, clock, .. } = installation;
     Ok(Sink::bind(settings, keyring.clone(), replybox.clone(), clock.clone()).await?)
 }
@@ -140,8 +140,6 @@ fn web_of(installation: &Installation, demo: Option<Arc<dyn DemoMailbox>>) -> We
             listen: config.web.listen,
             time_zone: config.site.time_zone,
             rehearsal: config.site.environment == config::Environment::Rehearsal,
-            from: config.broadcast.from.clone(),
-            daily_cap: config.broadcast.daily_cap,
         },
         keyring: installation.keyring.clone(),
         clock: installation.clock.clone(),

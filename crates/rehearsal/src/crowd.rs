@@ -10,13 +10,12 @@
 //! Members speak to loopback addresses only, whatever a mail or the plan says; a page is read up
 //! to a limit, and addresses taken from a mail are checked before they enter a command.
 
-mod browser;
 mod decision;
 mod letter;
 mod post;
 
+use crate::browser::{Browser, BrowserError};
 use crate::relay::{Answer, Captured, RelayRecord};
-use browser::Browser;
 use decision::{Decision, Link, Memory};
 use domain::Clock;
 use letter::Letter;
@@ -319,7 +318,7 @@ impl Shared {
         }
     }
 
-    fn visit_failed(&self, error: &browser::BrowserError) {
+    fn visit_failed(&self, error: &BrowserError) {
         tracing::debug!(%error, "a simulated member could not answer");
         self.tally.send_modify(|tally| tally.answer_failures += 1);
     }

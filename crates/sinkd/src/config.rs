@@ -4,6 +4,7 @@
 //! the folder of the configuration file.
 
 use anyhow::{Context, bail, ensure};
+use domain::{database_url_in, replies_url_beside};
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -98,8 +99,8 @@ impl Config {
             bail!("`site.key_file` is not set: the file with the token keys that `hansho init` wrote");
         };
         let replies_url = match (file.database.replies_url, file.database.url) {
-            (Some(url), _) => in_folder(&url.read(folder)?, folder),
-            (None, Some(url)) => beside(&in_folder(&url.read(folder)?, folder)),
+            (Some(url), _) => database_url_in(&url.read(folder)?, folder),
+            (None, Some(url)) => replies_url_beside(&database_url_in(&url.read(folder)?, folder)),
             (None, None) => bail!("neither `database.replies_url` nor `database.url` is set"),
         };
         Ok(Self {
@@ -127,30 +128,6 @@ impl Secret {
             }
         }
     }
-}
-
-/// A SQLite URL with its path made absolute or relative to `folder`; other URLs unchanged.
-fn in_folder(url: &str, folder: &Path) -> String {
-    match sqlite_path(url) {
-        Some((path, options)) => format!("sqlite://{}{options}", folder.join(path).display()),
-        None => url.to_owned(),
-    }
-}
-
-/// Where replies are kept unless said otherwise: `replies.db` beside a SQLite file, the same
-/// database on a server.
-fn beside(url: &str) -> String {
-    match sqlite_path(url) {
-        Some((path, _)) => format!("sqlite://{}", Path::new(path).with_file_name("replies.db").display()),
-        None => url.to_owned(),
-    }
-}
-
-/// Path and options (`?…`, or nothing) of a SQLite URL.
-fn sqlite_path(url: &str) -> Option<(&str, &str)> {
-    let rest = url.strip_prefix("sqlite:")?;
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    Some(rest.split_at(rest.find('?').unwrap_or(rest.len())))
 }
 
 #[cfg(test)]

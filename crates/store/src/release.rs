@@ -155,6 +155,15 @@ impl Store {
         Ok(SignaturesRequired::for_release(cap_exceeded(released, broadcast.recipients, daily_cap)))
     }
 
+    /// Whether anything was ever released here: from then on nobody becomes an approver alone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn any_released(&self) -> Result<bool, StoreError> {
+        let text = "SELECT COUNT(*) AS n FROM broadcast WHERE released_at IS NOT NULL";
+        Ok(sql::number(&self.connection, "look for a release", text, []).await? > 0)
+    }
+
     /// Recipients released in the preceding 24 hours, other than by `id`.
     ///
     /// # Errors

@@ -10,7 +10,8 @@ pub(crate) async fn from_environment(installation: &Installation) -> Result<Acto
     match std::env::var("HANSHO_TOKEN") {
         Ok(token) => {
             let owner = installation.store.staff_by_api_token(&token_hash(token.trim())).await?;
-            let owner = owner.context("HANSHO_TOKEN is not a valid token; make one with `hansho user token EMAIL`")?;
+            let owner = owner
+                .context("HANSHO_TOKEN is not a valid token; make one with `hansho user token EMAIL`")?;
             Ok(owner.actor())
         }
         Err(_) => Ok(Actor::LocalEngineer),

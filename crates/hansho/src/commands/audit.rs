@@ -13,9 +13,9 @@ struct Verified {
 pub(super) async fn run(installation: &Installation, command: &AuditCommand, format: Format) -> Result<()> {
     match command {
         AuditCommand::Verify => match installation.store.verify_audit().await? {
-            Ok(entries) => {
-                format.print(&Verified { ok: true, entries }, |v| format!("the chain holds: {} entries", v.entries))
-            }
+            Ok(entries) => format.print(&Verified { ok: true, entries }, |v| {
+                format!("the chain holds: {} entries", v.entries)
+            }),
             Err(problem) => bail!(problem),
         },
         AuditCommand::Export => {

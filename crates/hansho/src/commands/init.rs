@@ -23,12 +23,14 @@ pub(super) async fn run(args: &InitArgs, format: Format) -> Result<()> {
     let admin = EmailAddress::parse(&args.admin).context("--admin is not an e-mail address")?;
     let config_path = args.dir.join("hansho.toml");
     ensure!(!config_path.exists(), "{} exists already; nothing was changed", config_path.display());
-    fs::create_dir_all(&args.dir).with_context(|| format!("the folder {} cannot be made", args.dir.display()))?;
+    fs::create_dir_all(&args.dir)
+        .with_context(|| format!("the folder {} cannot be made", args.dir.display()))?;
     write_private(&args.dir.join("hansho.key"), &write_key_file(1, &entropy::secret()))?;
     write_private(&config_path, &template(&args.organization, &admin))?;
     let installation = Installation::open_any_schema(Config::load(&config_path)?).await?;
     installation.migrate().await?;
-    let account = add_account(&installation, Actor::LocalEngineer, &admin.reveal(), None, Role::Engineer).await?;
+    let account =
+        add_account(&installation, Actor::LocalEngineer, &admin.reveal(), None, Role::Engineer).await?;
     let answer = Answer { config: config_path, email: account.email, password: account.password };
     format.print(&answer, |answer| {
         format!(
@@ -106,10 +108,14 @@ domain = {sink_domain}
 }
 
 fn toml_string(text: &str) -> String {
-    let escaped: String = text.chars().filter(|c| !c.is_control()).flat_map(|c| match c {
-        '"' => vec!['\\', '"'],
-        '\\' => vec!['\\', '\\'],
-        other => vec![other],
-    }).collect();
+    let escaped: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| match c {
+            '"' => vec!['\\', '"'],
+            '\\' => vec!['\\', '\\'],
+            other => vec![other],
+        })
+        .collect();
     format!("\"{escaped}\"")
 }

@@ -15,7 +15,9 @@ struct Verified {
 pub(super) async fn run(installation: &Installation, command: &LedgerCommand, format: Format) -> Result<()> {
     let LedgerCommand::Verify = command;
     let verified = verify(installation).await?;
-    format.print(&verified, |v| format!("{} broadcasts, {} rows: all add up, all as signed", v.broadcasts, v.rows))
+    format.print(&verified, |v| {
+        format!("{} broadcasts, {} rows: all add up, all as signed", v.broadcasts, v.rows)
+    })
 }
 
 async fn verify(installation: &Installation) -> Result<Verified> {
@@ -27,14 +29,18 @@ async fn verify(installation: &Installation) -> Result<Verified> {
         let total = store.tally(id).await?.total();
         let frozen = broadcast.recipients + broadcast.held;
         if total != frozen {
-            bail!("broadcast {id}: {total} rows, but {frozen} were frozen; stop it and keep this database as evidence");
+            bail!(
+                "broadcast {id}: {total} rows, but {frozen} were frozen; stop it and keep this database as evidence"
+            );
         }
         let terms: Terms =
             serde_json::from_str(&broadcast.terms).with_context(|| format!("broadcast {id}: terms"))?;
         let mut digest = DigestBuilder::new(&terms);
         store.each_frozen_row(id, |row| digest.row(row)).await?;
         if digest.finish() != signed {
-            bail!("broadcast {id}: its rows are not what was signed; stop it and keep this database as evidence");
+            bail!(
+                "broadcast {id}: its rows are not what was signed; stop it and keep this database as evidence"
+            );
         }
         broadcasts += 1;
         rows += total;

@@ -58,7 +58,9 @@ pub(super) async fn run(installation: &Installation, command: UserCommand, forma
             may_manage(actor)?;
             let staff = find(installation, &email).await?;
             installation.store.disable_staff(actor, staff.id, installation.clock.now()).await?;
-            format.print(&list_row(StaffRow { disabled: true, ..staff }), |row| format!("{} is disabled", row.email))
+            format.print(&list_row(StaffRow { disabled: true, ..staff }), |row| {
+                format!("{} is disabled", row.email)
+            })
         }
         UserCommand::Reset { email } => {
             may_manage(actor)?;
@@ -90,9 +92,16 @@ pub(crate) async fn add_account(
 }
 
 /// Makes a personal token and keeps its hash.
-pub(crate) async fn make_token(installation: &Installation, actor: Actor, staff: &StaffRow) -> Result<String> {
+pub(crate) async fn make_token(
+    installation: &Installation,
+    actor: Actor,
+    staff: &StaffRow,
+) -> Result<String> {
     let token = entropy::token();
-    installation.store.create_api_token(actor, &token_hash(&token), staff.id, installation.clock.now()).await?;
+    installation
+        .store
+        .create_api_token(actor, &token_hash(&token), staff.id, installation.clock.now())
+        .await?;
     Ok(token)
 }
 

@@ -5,12 +5,13 @@ use super::{
     Fault,
     events::{self, Moment},
     reply, shell,
+    steps::actor,
 };
 use crate::{
-    filters::Call,
+    filters::{Call, Form},
     i18n::Texts,
     pages::{
-        BroadcastPage, CountPart, CountRow, Counts, FindingView, May, NewBroadcastPage, SignatureView,
+        BroadcastPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, May, NewBroadcastPage, SignatureView,
         Stopped, Times, broadcast_chip, delivery_fill, grouped, html,
     },
 };
@@ -38,24 +39,67 @@ const ETA_ROWS_MIN: u64 = 20;
 /// The form for a new notice.
 pub(crate) async fn form(call: Call, (): ()) -> Result<Response, Fault> {
     may_author(&call)?;
-    let page = new_page(&call, call.app.random_token(), Vec::new()).await?;
-    Ok(reply::html(page))
+    Ok(reply::html(form_page(&call, &Subject::New, Vec::new()).await?))
 }
 
 /// Keeps a draft.
 pub(crate) async fn create(call: Call, (): ()) -> Result<Response, Fault> {
     may_author(&call)?;
-    let actor = call.actor().ok_or(Fault::SignIn)?;
-    match read_form(&call).await? {
+    let about = Subject::New;
+    match read_form(&call, &about).await? {
         Ok(notice) => {
-            let id = call.app.web.desk.draft(actor, &notice).await?;
+            let id = call.app.web.desk.draft(actor(&call)?, &notice).await?;
             Ok(reply::see_other(&format!("/broadcasts/{id}?said=created")))
         }
-        Err(mistakes) => {
-            let page = new_page(&call, call.form.get("idempotency_key").to_owned(), mistakes).await?;
-            Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
-        }
+        Err(mistakes) => again(&call, &about, mistakes).await,
     }
+}
+
+/// The form for changing a notice that was not released.
+pub(crate) async fn edit_form(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let about = Subject::Edit(Box::new(existing(&call, id).await?));
+    Ok(reply::html(form_page(&call, &about, Vec::new()).await?))
+}
+
+/// Changes it; snapshot and signatures are void then.
+pub(crate) async fn edit(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let about = Subject::Edit(Box::new(existing(&call, id).await?));
+    match read_form(&call, &about).await? {
+        Ok(notice) => {
+            call.app.web.desk.edit(actor(&call)?, id, &notice).await?;
+            Ok(reply::see_other(&format!("/broadcasts/{id}?said=created")))
+        }
+        Err(mistakes) => again(&call, &about, mistakes).await,
+    }
+}
+
+/// The form for a correction to exactly those whom a notice reached or may have reached.
+pub(crate) async fn correct_form(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let about = Subject::Correct(Box::new(existing(&call, id).await?));
+    Ok(reply::html(form_page(&call, &about, Vec::new()).await?))
+}
+
+/// Keeps the correction's draft.
+pub(crate) async fn correct(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let about = Subject::Correct(Box::new(existing(&call, id).await?));
+    match read_form(&call, &about).await? {
+        Ok(new) => {
+            let (desk, key) = (&call.app.web.desk, new.idempotency_key);
+            let made = desk.correct(actor(&call)?, id, &new.subject, &new.body, key).await?;
+            Ok(reply::see_other(&format!("/broadcasts/{made}?said=created")))
+        }
+        Err(mistakes) => again(&call, &about, mistakes).await,
+    }
+}
+
+async fn again(call: &Call, about: &Subject, mistakes: Vec<String>) -> Result<Response, Fault> {
+    let page = form_page(call, about, mistakes).await?;
+    Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+}
+
+async fn existing(call: &Call, id: BroadcastId) -> Result<Broadcast, Fault> {
+    may_author(call)?;
+    call.app.web.store.broadcast(id).await?.ok_or(Fault::NotFound)
 }
 
 /// One broadcast.
@@ -105,6 +149,8 @@ impl Seen {
         let signed = self.signatures.iter().any(|signature| Some(signature.staff) == me);
         let author = role.may_author();
         May {
+            edit: author && me == Some(self.broadcast.author) && matches!(state, S::Draft | S::Preflighted | S::AwaitingApproval | S::Approved),
+            correct: author && state.is_released(),
             preflight: author && matches!(state, S::Draft | S::Preflighted),
             request: author && state == S::Preflighted,
             approve: judge && !signed && matches!(state, S::Preflighted | S::AwaitingApproval),
@@ -154,7 +200,7 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         may,
         stopped: stopped(t, broadcast.state, tally),
         counts: counts(call, &broadcast, tally),
-        total_rows: tally.total(),
+        released: broadcast.released_at.is_some(),
         replies,
         from: web.desk.settings().from.clone(),
         mail_subject,
@@ -224,12 +270,12 @@ pub(super) fn counts(call: &Call, broadcast: &Broadcast, tally: Tally) -> String
     let total = tally.total();
     let mut x = 0;
     let mut parts = Vec::new();
-    for state in DeliveryState::ALL {
+    for state in &DELIVERY_ORDER {
         let width = tally.of(*state).saturating_mul(1_000).checked_div(total).unwrap_or(0);
         parts.push(CountPart { x, width, fill: delivery_fill(*state) });
         x += width;
     }
-    let rows = DeliveryState::ALL
+    let rows = DELIVERY_ORDER
         .iter()
         .map(|state| CountRow {
             state: *state,
@@ -331,18 +377,27 @@ async fn held(call: &Call, broadcast: &Broadcast) -> Result<Vec<(String, String)
     }
     Ok(reasons
         .into_iter()
-        .map(|(reason, count)| {
-            let words = match reason.parse::<HoldReason>() {
-                Ok(HoldReason::MissingField(field)) => {
-                    format!("{} ({field})", t.get("hold-missing-field"))
-                }
-                Ok(HoldReason::NoAddress) => t.get("hold-no-address"),
-                Ok(HoldReason::SharedAddress) => t.get("hold-shared-address"),
-                Err(_) => reason,
-            };
-            (words, grouped(count))
-        })
+        .map(|(reason, count)| (hold_words(t, &reason), grouped(count)))
         .collect())
+}
+
+/// Why somebody is held, in words.
+fn hold_words(t: Texts, reason: &str) -> String {
+    match reason.parse::<HoldReason>() {
+        Ok(HoldReason::MissingField(field)) => format!("{} ({field})", t.get("hold-missing-field")),
+        Ok(HoldReason::NoAddress) => t.get("hold-no-address"),
+        Ok(HoldReason::SharedAddress) => t.get("hold-shared-address"),
+        Err(_) => reason.to_owned(),
+    }
+}
+
+/// The reasons of the finding `held`, written `REASON: COUNT, …`, in words.
+fn reasons_words(t: Texts, list: &str) -> String {
+    let words = list.split(", ").map(|part| match part.rsplit_once(": ") {
+        Some((reason, count)) => format!("{}: {count}", hold_words(t, reason)),
+        None => part.to_owned(),
+    });
+    words.collect::<Vec<_>>().join("・")
 }
 
 #[derive(serde::Deserialize)]
@@ -362,7 +417,7 @@ fn findings(t: Texts, stored: &str) -> Vec<FindingView> {
         .map(|finding| {
             let id = format!("finding-{}", finding.rule);
             let args: Vec<(&str, String)> =
-                finding.args.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+                finding.args.iter().map(|(name, value)| (name.as_str(), arg(t, name, value))).collect();
             let text = t.format(&id, &args);
             FindingView {
                 chip: match finding.level.as_str() {
@@ -376,6 +431,10 @@ fn findings(t: Texts, stored: &str) -> Vec<FindingView> {
             }
         })
         .collect()
+}
+
+fn arg(t: Texts, name: &str, value: &str) -> String {
+    if name == "reasons" { reasons_words(t, value) } else { value.to_owned() }
 }
 
 /// Whom a broadcast addresses, in words.
@@ -403,32 +462,104 @@ fn may_author(call: &Call) -> Result<(), Fault> {
     if call.role() == Role::Coordinator { Ok(()) } else { Err(Fault::Forbidden) }
 }
 
-async fn new_page(call: &Call, key: String, mistakes: Vec<String>) -> Result<String, Fault> {
+/// Which notice a form is about.
+enum Subject {
+    New,
+    Edit(Box<Broadcast>),
+    Correct(Box<Broadcast>),
+}
+
+impl Subject {
+    /// What stands in the fields before anything is typed.
+    fn prefill(&self, call: &Call) -> Form {
+        let Self::Edit(old) = self else { return Form::default() };
+        let zone = call.app.web.settings.time_zone;
+        let finish_by =
+            old.finish_by.map(|at| at.in_zone(zone).format(LOCAL_TIME).to_string()).unwrap_or_default();
+        let audience = match serde_json::from_str(&old.audience) {
+            Ok(AudienceSpec::Named(name)) => name,
+            _ => String::new(),
+        };
+        Form::of([
+            ("subject", old.subject.clone()),
+            ("body", old.body.clone()),
+            ("audience", audience),
+            ("finish_by", finish_by),
+        ])
+    }
+}
+
+async fn form_page(call: &Call, about: &Subject, mistakes: Vec<String>) -> Result<String, Fault> {
     let t = call.texts();
-    let audiences = call.app.web.store.audiences().await?;
-    let mut s = shell(call, t.get("broadcast-new"));
-    (s.here, s.path) = ("home", "/broadcasts/new".to_owned());
-    let typed = |name: &str| call.form.get(name).to_owned();
+    let typed = if call.form.is_empty() { about.prefill(call) } else { call.form.clone() };
+    let (title, action, say) = match about {
+        Subject::New => (t.get("broadcast-new"), "/broadcasts".to_owned(), None),
+        Subject::Edit(old) => {
+            (t.get("edit-title"), format!("/broadcasts/{}/edit", old.id), Some(t.get("edit-say")))
+        }
+        Subject::Correct(old) => (
+            t.get("correct-title"),
+            format!("/broadcasts/{}/correct", old.id),
+            Some(t.with("correct-say", "subject", &old.subject)),
+        ),
+    };
+    let (fixed_nature, fixed_audience) = match about {
+        Subject::New => (None, None),
+        Subject::Edit(old) => (Some(old.nature), fixed_audience(t, old)),
+        Subject::Correct(old) => (Some(old.nature), Some(t.with("audience-reached", "id", old.id))),
+    };
+    let key = typed.get("idempotency_key").to_owned();
+    let mut s = shell(call, title);
+    (s.here, s.nature) = ("home", fixed_nature);
     Ok(html(&NewBroadcastPage {
         s,
         t,
-        key,
+        action,
+        say,
+        fixed_nature,
+        fixed_audience,
+        key: if key.is_empty() { call.app.random_token() } else { key },
         natures: Nature::ALL,
-        nature: typed("nature"),
-        subject: typed("subject"),
-        body: typed("body"),
-        audiences: audiences.into_iter().map(|audience| audience.name).collect(),
-        audience: typed("audience"),
-        finish_by: typed("finish_by"),
+        nature: typed.get("nature").to_owned(),
+        subject: typed.get("subject").to_owned(),
+        body: typed.get("body").to_owned(),
+        audiences: audiences(call).await?,
+        audience: typed.get("audience").to_owned(),
+        finish_by: typed.get("finish_by").to_owned(),
         mistakes,
     }))
 }
 
-async fn read_form(call: &Call) -> Result<Result<NewNotice, Vec<String>>, Fault> {
+/// An audience that is not a saved one stays what it is.
+fn fixed_audience(t: Texts, broadcast: &Broadcast) -> Option<String> {
+    match serde_json::from_str(&broadcast.audience) {
+        Ok(AudienceSpec::Named(_)) => None,
+        _ => Some(audience_name(t, &broadcast.audience)),
+    }
+}
+
+/// Names and labels of the saved audiences.
+async fn audiences(call: &Call) -> Result<Vec<(String, String)>, Fault> {
+    let t = call.texts();
+    let saved = call.app.web.store.audiences().await?;
+    Ok(saved
+        .into_iter()
+        .map(|audience| {
+            let label = if audience.name == "all" { t.get("audience-all") } else { audience.name.clone() };
+            (audience.name, label)
+        })
+        .collect())
+}
+
+/// Reads the form; what is fixed comes from the notice and not from the form.
+async fn read_form(call: &Call, about: &Subject) -> Result<Result<NewNotice, Vec<String>>, Fault> {
     let t = call.texts();
     let mut mistakes = Vec::new();
-    let nature = call.form.get("nature").parse::<Nature>();
-    if nature.is_err() {
+    let nature = match about {
+        Subject::New => call.form.get("nature").parse::<Nature>().ok(),
+        Subject::Edit(old) | Subject::Correct(old) => Some(old.nature),
+    };
+    if nature.is_none() {
         mistakes.push(t.get("mistake-nature"));
     }
     let subject = call.form.get("subject").trim().to_owned();
@@ -439,8 +570,8 @@ async fn read_form(call: &Call) -> Result<Result<NewNotice, Vec<String>>, Fault>
     if body.trim().is_empty() || body.chars().count() > BODY_CHARS_MAX {
         mistakes.push(t.get("mistake-body"));
     }
-    let audience = call.form.get("audience").to_owned();
-    if call.app.web.store.audience(&audience).await?.is_none() {
+    let audience = read_audience(call, about).await?;
+    if audience.is_none() {
         mistakes.push(t.get("mistake-audience"));
     }
     let finish_by = local_time(call, call.form.get("finish_by"));
@@ -448,18 +579,38 @@ async fn read_form(call: &Call) -> Result<Result<NewNotice, Vec<String>>, Fault>
         mistakes.push(t.get("mistake-finish-by"));
     }
     let key = call.form.get("idempotency_key").to_owned();
-    let (Ok(nature), Ok(finish_by), true) = (nature, finish_by, mistakes.is_empty()) else {
+    let (Some(nature), Some(audience), Ok(finish_by), true) =
+        (nature, audience, finish_by, mistakes.is_empty())
+    else {
         return Ok(Err(mistakes));
+    };
+    let questionnaire = match about {
+        Subject::Edit(old) => old.questionnaire,
+        Subject::New | Subject::Correct(_) => None,
     };
     Ok(Ok(NewNotice {
         nature,
         subject,
         body,
-        audience: AudienceSpec::Named(audience),
-        questionnaire: None,
+        audience,
+        questionnaire,
         finish_by,
         idempotency_key: if key.is_empty() { call.app.random_token() } else { key },
     }))
+}
+
+async fn read_audience(call: &Call, about: &Subject) -> Result<Option<AudienceSpec>, Fault> {
+    match about {
+        Subject::Correct(old) => return Ok(Some(AudienceSpec::ReachedOrUnknown { of: old.id })),
+        Subject::Edit(old) => match serde_json::from_str(&old.audience) {
+            Ok(AudienceSpec::Named(_)) | Err(_) => {}
+            Ok(fixed) => return Ok(Some(fixed)),
+        },
+        Subject::New => {}
+    }
+    let name = call.form.get("audience");
+    let known = call.app.web.store.audience(name).await?;
+    Ok(known.map(|audience| AudienceSpec::Named(audience.name)))
 }
 
 /// A time as typed, in the site's zone; empty is none.

@@ -3,7 +3,7 @@
 use super::{Fault, reply, roster, shell};
 use crate::{
     filters::Call,
-    pages::{LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
+    pages::{DELIVERY_ORDER, LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
 };
 use bytes::Bytes;
 use domain::{BroadcastId, DeliveryState, EmailAddress, Timestamp};
@@ -44,7 +44,7 @@ pub(crate) async fn show(call: Call, id: BroadcastId) -> Result<Response, Fault>
         clear,
         state: state.map(|state| state.to_string()).unwrap_or_default(),
         total: grouped(tally.total()),
-        states: DeliveryState::ALL
+        states: DELIVERY_ORDER
             .iter()
             .filter(|word| tally.of(**word) > 0)
             .map(|word| (*word, grouped(tally.of(*word))))

@@ -76,6 +76,14 @@ fn broadcasts_area(routes: &mut Routes) {
     routes.add(post("broadcasts.create", "/broadcasts", Door::Staff), path, broadcasts::create);
     let path = warp::path!("broadcasts" / BroadcastId);
     routes.add(get("broadcasts.show", "/broadcasts/{id}", Door::Staff), path, broadcasts::show);
+    let edit = || warp::path!("broadcasts" / BroadcastId / "edit");
+    routes.add(get("broadcasts.edit.form", "/broadcasts/{id}/edit", Door::Staff), edit(), broadcasts::edit_form);
+    routes.add(post("broadcasts.edit", "/broadcasts/{id}/edit", Door::Staff), edit(), broadcasts::edit);
+    let path = || warp::path!("broadcasts" / BroadcastId / "correct");
+    let info = get("broadcasts.correct.form", "/broadcasts/{id}/correct", Door::Staff);
+    routes.add(info, path(), broadcasts::correct_form);
+    let info = post("broadcasts.correct", "/broadcasts/{id}/correct", Door::Staff);
+    routes.add(info, path(), broadcasts::correct);
     let path = warp::path!("broadcasts" / BroadcastId / "events");
     routes.add(get("broadcasts.events", "/broadcasts/{id}/events", Door::Staff), path, broadcasts::live);
     let path = warp::path!("broadcasts" / BroadcastId / "ledger");

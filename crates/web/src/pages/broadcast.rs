@@ -5,18 +5,28 @@ use crate::i18n::Texts;
 use askama::Template;
 use domain::{BroadcastId, BroadcastState, DeliveryState, ExerciseId, MemberId, Nature};
 
-/// `/broadcasts/new`, also with what was typed when something is wrong.
+/// The form of a notice: new, to be changed, or correcting another; also with what was typed
+/// when something is wrong.
 #[derive(Template)]
 #[template(path = "broadcast_new.html")]
 pub(crate) struct NewBroadcastPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
+    /// Where it is posted.
+    pub(crate) action: String,
+    /// A sentence above the form.
+    pub(crate) say: Option<String>,
+    /// Of a notice that exists: never changes.
+    pub(crate) fixed_nature: Option<Nature>,
+    /// Of a correction: whom the corrected notice reached.
+    pub(crate) fixed_audience: Option<String>,
     pub(crate) key: String,
     pub(crate) natures: &'static [Nature],
     pub(crate) nature: String,
     pub(crate) subject: String,
     pub(crate) body: String,
-    pub(crate) audiences: Vec<String>,
+    /// Name and label.
+    pub(crate) audiences: Vec<(String, String)>,
     pub(crate) audience: String,
     pub(crate) finish_by: String,
     pub(crate) mistakes: Vec<String>,
@@ -26,6 +36,8 @@ pub(crate) struct NewBroadcastPage {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct May {
     pub(crate) preflight: bool,
+    pub(crate) edit: bool,
+    pub(crate) correct: bool,
     pub(crate) request: bool,
     pub(crate) approve: bool,
     pub(crate) decline: bool,
@@ -75,7 +87,8 @@ pub(crate) struct BroadcastPage {
     pub(crate) stopped: String,
     /// Rendered [`Counts`].
     pub(crate) counts: String,
-    pub(crate) total_rows: u64,
+    /// It was released: the figures mean something.
+    pub(crate) released: bool,
     pub(crate) replies: u64,
     pub(crate) from: String,
     pub(crate) mail_subject: String,
@@ -183,6 +196,20 @@ pub(crate) struct LedgerPage {
     pub(crate) next: Option<i64>,
 }
 
+/// The order in which people ask: what is out, what is under way, what went wrong, what was
+/// left out. Every state stands in it once.
+pub(crate) const DELIVERY_ORDER: [DeliveryState; 9] = [
+    DeliveryState::Accepted,
+    DeliveryState::Submitting,
+    DeliveryState::Pending,
+    DeliveryState::Deferred,
+    DeliveryState::Unknown,
+    DeliveryState::Rejected,
+    DeliveryState::GaveUp,
+    DeliveryState::Held,
+    DeliveryState::Cancelled,
+];
+
 /// The look of a delivery's state.
 pub(crate) fn delivery_chip(state: DeliveryState) -> &'static str {
     match state {
@@ -206,5 +233,19 @@ pub(crate) fn delivery_fill(state: DeliveryState) -> &'static str {
         DeliveryState::Rejected => "#ce0000",
         DeliveryState::GaveUp => "#850000",
         DeliveryState::Cancelled => "#999999",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_state_is_left_out_of_the_table() {
+        let mut shown = DELIVERY_ORDER.to_vec();
+        shown.sort();
+        let mut all = DeliveryState::ALL.to_vec();
+        all.sort();
+        assert_eq!(shown, all);
     }
 }

@@ -2,7 +2,7 @@
 //! sent and half answered, one draft, one reply.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState, FiscalYear,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState,
     Frozen, Keyring, MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role,
     SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey, TokenKind,
 };
@@ -12,16 +12,17 @@ use replybox::{ArrivedBy, NewReply, ReplyBox};
 use scheduler::{Desk, DeskSettings, NewNotice, Timeline, parse_plan};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use store::{MemberData, NewMember, RosterChanges, Store, WorkerTerms};
-use testkit::{ManualClock, TestDatabase};
+use testkit::{ManualClock, SystemClock, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use web::{Lang, RouteInfo, Web, WebSettings, password};
+use sha2::{Digest, Sha256};
+use web::{BindError, Lang, RouteInfo, Web, WebSettings, password};
 
-pub const PASSWORD: &str = "火の用心 1923";
+pub(crate) const PASSWORD: &str = "火の用心 1923";
 
 const PLAN: &str = r#"
 title = "秋の総合防災訓練"
@@ -72,25 +73,25 @@ audience = "all"
 
 /// One account of each role, with its session and form token once signed in.
 #[derive(Debug, Clone)]
-pub struct Person {
-    pub id: StaffId,
-    pub email: &'static str,
-    pub role: Role,
+pub(crate) struct Person {
+    pub(crate) id: StaffId,
+    pub(crate) email: &'static str,
+    pub(crate) role: Role,
 }
 
 /// A running installation.
-pub struct Site {
-    pub address: SocketAddr,
-    pub store: Store,
-    pub desk: Desk,
-    pub keyring: Keyring,
-    pub clock: Arc<ManualClock>,
-    pub routes: Vec<RouteInfo>,
-    pub exercise: ExerciseId,
-    pub sent: BroadcastId,
-    pub draft: BroadcastId,
-    pub people: Vec<Person>,
-    pub members: Vec<MemberId>,
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) desk: Desk,
+    pub(crate) keyring: Keyring,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) routes: Vec<RouteInfo>,
+    pub(crate) exercise: ExerciseId,
+    pub(crate) sent: BroadcastId,
+    pub(crate) draft: BroadcastId,
+    pub(crate) people: Vec<Person>,
+    pub(crate) members: Vec<MemberId>,
     stop: CancellationToken,
     running: JoinHandle<()>,
     _database: TestDatabase,
@@ -98,26 +99,26 @@ pub struct Site {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 /// A signed-in browser.
 #[derive(Debug, Clone)]
-pub struct Browser {
-    pub cookie: String,
-    pub form_token: String,
+pub(crate) struct Browser {
+    pub(crate) cookie: String,
+    pub(crate) form_token: String,
 }
 
 impl Site {
     /// Builds and starts it with `members` members at `listen`.
-    pub async fn start(members: u32, listen: &str) -> Self {
+    pub(crate) async fn start(members: u32, listen: &str) -> Self {
         let database = testkit::fresh_sqlite().await;
         let store = Store::connect(&database.core_url).await.expect("core");
         let replies = ReplyBox::connect(&database.replies_url).await.expect("replies");
-        let clock = Arc::new(ManualClock::new(time("2026-11-22T09:00:00+09:00")));
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
         let keyring = Keyring::new(TokenKey::new(1, [7; 32]), vec![]);
         let desk = Desk::new(store.clone(), keyring.clone(), desk_settings(), clock.clone());
         let people = staff(&store, clock.now()).await;
@@ -159,30 +160,30 @@ impl Site {
     }
 
     /// Ends it; the drain must be over soon.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(10), self.running).await.expect("drained").expect("ended");
     }
 
     /// Waits for the running server; for looking at it.
-    pub async fn wait(self) {
+    pub(crate) async fn wait(self) {
         self.running.await.expect("ended");
     }
 
     /// The person of that role.
-    pub fn person(&self, role: Role) -> &Person {
+    pub(crate) fn person(&self, role: Role) -> &Person {
         self.people.iter().find(|person| person.role == role).expect("a person of each role")
     }
 
     /// The path of a member's own page.
-    pub fn link(&self, kind: TokenKind, member: MemberId) -> String {
+    pub(crate) fn link(&self, kind: TokenKind, member: MemberId) -> String {
         let token = RecipientToken { kind, broadcast: self.sent, member };
         let area = if kind == TokenKind::Unsubscribe { "u" } else { "r" };
         format!("/{area}/{}", self.keyring.write(token))
     }
 
     /// Any request.
-    pub async fn request(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn request(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
@@ -196,28 +197,28 @@ impl Site {
     }
 
     /// GET without a session.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request(&format!("GET {path}"), &[], "").await
     }
 
     /// GET as a browser.
-    pub async fn get_as(&self, browser: &Browser, path: &str) -> Answer {
+    pub(crate) async fn get_as(&self, browser: &Browser, path: &str) -> Answer {
         self.request(&format!("GET {path}"), &[("Cookie", &browser.cookie)], "").await
     }
 
     /// POST of a form without a session.
-    pub async fn post(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
         self.request(&format!("POST {path}"), &[FORM], form).await
     }
 
     /// POST of a form as a browser, with its form token.
-    pub async fn post_as(&self, browser: &Browser, path: &str, form: &str) -> Answer {
+    pub(crate) async fn post_as(&self, browser: &Browser, path: &str, form: &str) -> Answer {
         let body = format!("form_token={}&{form}", browser.form_token);
         self.request(&format!("POST {path}"), &[FORM, ("Cookie", &browser.cookie)], &body).await
     }
 
     /// Signs in and reads the form token off the home page.
-    pub async fn sign_in(&self, role: Role) -> Browser {
+    pub(crate) async fn sign_in(&self, role: Role) -> Browser {
         let form = format!("email={}&password={}&to=/", self.person(role).email, encode(PASSWORD));
         let answer = self.post("/login", &form).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
@@ -228,23 +229,45 @@ impl Site {
         Browser { cookie, form_token }
     }
 
+    /// Gives the person of that role a personal token.
+    pub(crate) async fn add_token(&self, role: Role, token: &str) {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let (id, now) = (self.person(role).id, self.clock.now());
+        self.store.create_api_token(Actor::LocalEngineer, &hash, id, now).await.expect("a token");
+    }
+
+    /// A second server at the same address.
+    pub(crate) async fn bind_again(&self) -> Result<(), BindError> {
+        let web = Web {
+            store: self.store.clone(),
+            replybox: None,
+            desk: self.desk.clone(),
+            settings: settings(&self.address.to_string()),
+            keyring: self.keyring.clone(),
+            clock: self.clock.clone(),
+            rng: StdRng::from_seed([1; 32]),
+            demo: None,
+        };
+        web::bind(web).await.map(|_| ())
+    }
+
     /// A fresh connection to it.
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         connect(self.address).await
     }
 }
 
 /// Content type of a form.
-pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+pub(crate) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 /// The text between two marks.
-pub fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     let rest = text.split_once(from).unwrap_or_else(|| panic!("{from:?} in {text}")).1;
     rest.split_once(to).expect("the end mark").0
 }
 
 /// Percent-encodes everything.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
@@ -263,10 +286,6 @@ fn parse(text: &str) -> Answer {
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect(),
         body: body.to_owned(),
     }
-}
-
-fn time(text: &str) -> Timestamp {
-    Timestamp::parse_rfc3339(text).expect("a time")
 }
 
 fn settings(listen: &str) -> WebSettings {
@@ -312,7 +331,7 @@ async fn staff(store: &Store, now: Timestamp) -> Vec<Person> {
 }
 
 async fn roster(store: &Store, now: Timestamp, count: u32) -> Vec<MemberId> {
-    let year = FiscalYear::new(2026);
+    let year = now.fiscal_year(chrono_tz::Asia::Tokyo);
     let add: Vec<NewMember> = (0..count)
         .map(|n| NewMember {
             data: MemberData {

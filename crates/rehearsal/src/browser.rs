@@ -1,4 +1,4 @@
-//! A member's browser: opens a page, posts a form.
+//! A simulated person's browser: opens a page, posts a form, calls the JSON interface.
 //!
 //! # Security
 //! Takes URLs from mails. Only `http` to a loopback host is followed, redirects are not, and a
@@ -20,39 +20,65 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a page was not opened or a form not taken. Names no link: it is a member's own.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BrowserError {
+pub enum BrowserError {
+    /// Another host, or not http.
     #[error("the link does not lead to this machine")]
     NotLoopback,
+    /// No connection, or it broke.
     #[error("requesting the page")]
     Request(#[source] hyper_util::client::legacy::Error),
+    /// Too large, or it broke off.
     #[error("reading the page")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Not what was hoped for.
     #[error("the server answered {0}")]
     Status(StatusCode),
+    /// Longer than people wait.
     #[error("the server took too long")]
     TooSlow,
 }
 
-pub(super) struct Browser {
+/// One browser; keeps connections, no cookies.
+pub struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
+impl Default for Browser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Browser {
-    pub(super) fn new() -> Self {
+    /// A browser without a past.
+    #[must_use]
+    pub fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self { client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// The page's text.
-    pub(super) async fn open(&self, url: &str) -> Result<String, BrowserError> {
-        let (status, page) = self.fetch(Method::GET, url, Bytes::new()).await?;
+    ///
+    /// # Errors
+    /// [`BrowserError`], also for any status but 2xx.
+    pub async fn open(&self, url: &str) -> Result<String, BrowserError> {
+        let (status, page) = self.fetch(Request::get(loopback(url)?), Bytes::new()).await?;
         if status.is_success() { Ok(page) } else { Err(BrowserError::Status(status)) }
     }
 
     /// Posts `fields` as a form; 2xx and 3xx count as taken.
-    pub(super) async fn post(&self, url: &str, fields: &[(String, String)]) -> Result<(), BrowserError> {
-        let (status, _) = self.fetch(Method::POST, url, form(fields).into()).await?;
+    ///
+    /// # Errors
+    /// [`BrowserError`], also for other statuses.
+    pub async fn post(&self, url: &str, fields: &[(String, String)]) -> Result<(), BrowserError> {
+        let uri = loopback(url)?;
+        let mut request =
+            Request::post(uri.clone()).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(origin) = origin(&uri) {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let (status, _) = self.fetch(request, form(fields).into()).await?;
         if status.is_success() || status.is_redirection() {
             Ok(())
         } else {
@@ -60,26 +86,31 @@ impl Browser {
         }
     }
 
-    async fn fetch(
+    /// Calls the JSON interface as the owner of `token`; the status and what it said.
+    ///
+    /// # Errors
+    /// [`BrowserError`]; a refusal is an answer, not an error.
+    pub async fn call(
         &self,
         method: Method,
         url: &str,
+        token: &str,
+        json: String,
+    ) -> Result<(StatusCode, String), BrowserError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(loopback(url)?)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.fetch(request, json.into()).await
+    }
+
+    async fn fetch(
+        &self,
+        request: hyper::http::request::Builder,
         body: Bytes,
     ) -> Result<(StatusCode, String), BrowserError> {
-        let uri = loopback(url)?;
-        let mut request = Request::new(Full::new(body));
-        if method == Method::POST {
-            let headers = request.headers_mut();
-            headers.insert(
-                header::CONTENT_TYPE,
-                header::HeaderValue::from_static("application/x-www-form-urlencoded"),
-            );
-            if let Some(origin) = origin(&uri) {
-                headers.insert(header::ORIGIN, origin);
-            }
-        }
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
+        let request = request.body(Full::new(body)).map_err(|_| BrowserError::NotLoopback)?;
         let answer = async {
             let response = self.client.request(request).await.map_err(BrowserError::Request)?;
             let status = response.status();
