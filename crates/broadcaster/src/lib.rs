@@ -112,7 +112,7 @@ impl Broadcaster {
     /// waited for.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let worker = self.store.register_worker(&self.settings.worker_name).await?;
-        self.settle_predecessor(worker).await?;
+        self.recover_abandoned(worker).await?;
         let terms = self.settings.worker_terms();
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
         let clerk = Clerk::start(self.store.clone(), worker, terms, self.settings.connections as usize);
@@ -148,12 +148,13 @@ impl Broadcaster {
         Ok(())
     }
 
-    async fn settle_predecessor(&self, worker: store::Worker) -> Result<(), StoreError> {
+    /// Rows that a dead sender was submitting become unknown.
+    async fn recover_abandoned(&self, worker: store::Worker) -> Result<(), StoreError> {
         let lost = self.store.recover(worker).await?;
         if lost > 0 {
             warn!(rows = lost, "a sender died while these rows were being submitted; they are unknown now");
         }
-        self.apply_unknown_policy().await
+        Ok(())
     }
 
     /// Under policy `retry`, unknown rows of unfinished broadcasts are ordered to be sent again.

@@ -1,17 +1,13 @@
 //! When to try again.
 
-use domain::{AttemptNo, DeliveryId};
+use domain::{AttemptNo, DeliveryId, retry_wait};
 use std::time::Duration;
-
-/// A greylisting relay wants to see us again within hours, not days.
-const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How long a deferred row waits after its `attempt`: doubles from `first`, with a fifth of
 /// jitter so that rows deferred together do not come back together. The jitter is taken from
 /// the row's id, so that the same row always waits the same.
 pub(crate) fn wait_after(first: Duration, attempt: AttemptNo, row: DeliveryId) -> Duration {
-    let doublings = u32::try_from(attempt.get() - 1).unwrap_or(0).min(16);
-    let base = first.saturating_mul(1 << doublings).min(WAIT_MAX);
+    let base = retry_wait(first, attempt);
     let spread = row.get().unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54;
     base + base.mul_f64(0.2 * (spread as f64 / 1024.0))
 }

@@ -31,9 +31,10 @@ pub(crate) async fn run(broadcaster: Broadcaster, worker: Worker, shutdown: Canc
 
 async fn sweep(broadcaster: &Broadcaster, worker: Worker) -> Result<(), StoreError> {
     let store = &broadcaster.store;
-    if store.engine() == Engine::Postgres && store.recover(worker).await? > 0 {
-        broadcaster.apply_unknown_policy().await?;
+    if store.engine() == Engine::Postgres {
+        broadcaster.recover_abandoned(worker).await?;
     }
+    broadcaster.apply_unknown_policy().await?;
     for broadcast in store.broadcasts_in(BroadcastState::Sending).await? {
         let now = broadcaster.clock.now();
         if broadcast.finish_by.is_some_and(|end| end < now) {

@@ -18,6 +18,7 @@ mod questionnaire;
 mod rate;
 mod refusal;
 mod reply;
+mod retry;
 mod span;
 mod spreadsheet;
 mod staff;
@@ -46,6 +47,7 @@ pub use questionnaire::{AnswerError, Answers, Choice, Question, QuestionKind, Qu
 pub use rate::{Rate, RateError};
 pub use refusal::{Refusal, Rule};
 pub use reply::ReplyClass;
+pub use retry::retry_wait;
 pub use span::{Span, SpanError};
 pub use spreadsheet::spreadsheet_safe;
 pub use staff::{Actor, Role};

@@ -59,6 +59,21 @@ impl Timeline {
                 self.advance(&exercise, started).await?;
             }
         }
+        self.expire_overdue().await
+    }
+
+    /// A notice whose own end passed before it was released is never sent late.
+    async fn expire_overdue(&self) -> Result<(), DeskError> {
+        let now = self.clock.now();
+        for state in [BroadcastState::Preflighted, BroadcastState::AwaitingApproval, BroadcastState::Approved]
+        {
+            for broadcast in self.desk.store().broadcasts_in(state).await? {
+                if broadcast.finish_by.is_some_and(|end| end <= now) {
+                    warn!(broadcast.id = %broadcast.id, "expired: it was not released before its end");
+                    self.desk.store().expire_broadcast(broadcast.id, now).await?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -62,13 +62,13 @@ impl FromStr for Lang {
     }
 }
 
-
 struct Bundles {
     ja: FluentBundle<FluentResource>,
     en: FluentBundle<FluentResource>,
 }
 
-static BUNDLES: LazyLock<Bundles> = LazyLock::new(|| Bundles { ja: bundle("ja", &JA), en: bundle("en", &EN) });
+static BUNDLES: LazyLock<Bundles> =
+    LazyLock::new(|| Bundles { ja: bundle("ja", &JA), en: bundle("en", &EN) });
 
 fn bundle(tag: &str, sources: &[&str]) -> FluentBundle<FluentResource> {
     let lang: LanguageIdentifier = tag.parse().expect("invariant: ja and en are language tags");
@@ -151,8 +151,11 @@ mod tests {
                 if id.is_empty() || id.starts_with(['#', ' ', '.']) {
                     continue;
                 }
-                let variables =
-                    text.split("{ $").skip(1).filter_map(|rest| rest.split_once(" }")).map(|(v, _)| v.to_owned());
+                let variables = text
+                    .split("{ $")
+                    .skip(1)
+                    .filter_map(|rest| rest.split_once(" }"))
+                    .map(|(v, _)| v.to_owned());
                 let before = found.insert(id.to_owned(), variables.collect());
                 assert!(before.is_none(), "{id} stands twice");
             }
@@ -175,10 +178,14 @@ mod tests {
     fn every_text_formats_with_its_variables_and_without_marks() {
         for (lang, sources) in [(Lang::Ja, &JA), (Lang::En, &EN)] {
             for (id, variables) in messages(sources) {
-                let args: Vec<(&str, String)> = variables.iter().map(|v| (v.as_str(), "7".to_owned())).collect();
+                let args: Vec<(&str, String)> =
+                    variables.iter().map(|v| (v.as_str(), "7".to_owned())).collect();
                 let text = Texts(lang).format(&id, &args);
                 assert!(!text.is_empty(), "{lang} {id}");
-                assert!(!text.contains("{ $") && !text.contains(['\u{2068}', '\u{2069}']), "{lang} {id}: {text}");
+                assert!(
+                    !text.contains("{ $") && !text.contains(['\u{2068}', '\u{2069}']),
+                    "{lang} {id}: {text}"
+                );
             }
         }
     }

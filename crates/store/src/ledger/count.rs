@@ -1,10 +1,10 @@
 //! Counting rows, and the ends of a broadcast: drained, out of time, settled by a person.
 
-use super::claim::{corrupt, read_delivery};
+use super::claim::{attempts_of, corrupt, read_delivery};
 use crate::{Store, StoreError, entity, sql};
 use domain::{
     Actor, BroadcastEvent, BroadcastId, BroadcastState, Delivery, DeliveryEvent, DeliveryState, Refusal,
-    Rule, Tally, Timestamp,
+    Rule, Tally, Timestamp, retry_wait,
 };
 use sea_orm::FromQueryResult;
 
@@ -13,8 +13,14 @@ use sea_orm::FromQueryResult;
 pub enum Settlement {
     /// There is evidence that the relay took it.
     Accepted,
-    /// Send it again, with the same Message-ID.
+    /// Send it again at once, with the same Message-ID.
     Resend,
+    /// The stated policy sends it again, with the same Message-ID, after a wait that doubles
+    /// with each attempt: a relay that keeps breaking off must not become a flood.
+    ResendLater {
+        /// Wait after the first attempt.
+        first_wait: std::time::Duration,
+    },
 }
 
 /// Which limit passed.
@@ -50,16 +56,15 @@ impl Store {
         Ok(tally)
     }
 
-    /// When the next deferred row of a broadcast is due.
+    /// Whether a broadcast has unknown rows; cheaper than counting all.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn next_due(&self, id: BroadcastId) -> Result<Option<Timestamp>, StoreError> {
-        let text = "SELECT due_at AS n FROM delivery WHERE broadcast_id = $1 AND state = 'deferred' \
-                    ORDER BY due_at LIMIT 1";
+    pub async fn has_unknown(&self, id: BroadcastId) -> Result<bool, StoreError> {
+        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND state = 'unknown' LIMIT 1";
         let row: Option<sql::Number> =
-            sql::row(&self.connection, "find the next retry", text, [id.get().into()]).await?;
-        Ok(row.map(|row| Timestamp::from_millis(row.n)))
+            sql::row(&self.connection, "look for unknown rows", text, [id.get().into()]).await?;
+        Ok(row.is_some())
     }
 
     /// Marks a sending broadcast as completed if no row is open; whether it did.
@@ -156,12 +161,17 @@ impl Store {
             }
             rows.retain(|row| members.contains(&row.member_no));
         }
-        let event = match settlement {
-            Settlement::Accepted => DeliveryEvent::SettledAsAccepted,
-            Settlement::Resend => DeliveryEvent::SettledForResend { retry_at: now },
-        };
         for row in &rows {
-            let after = read_delivery(row)?.next(&event)?;
+            let unknown = read_delivery(row)?;
+            let event = match settlement {
+                Settlement::Accepted => DeliveryEvent::SettledAsAccepted,
+                Settlement::Resend => DeliveryEvent::SettledForResend { retry_at: now },
+                Settlement::ResendLater { first_wait } => {
+                    let wait = retry_wait(first_wait, attempts_of(&unknown));
+                    DeliveryEvent::SettledForResend { retry_at: now.plus(wait) }
+                }
+            };
+            let after = unknown.next(&event)?;
             let due = if let Delivery::Deferred { retry_at, .. } = &after { retry_at.millis() } else { 0 };
             sql::run(
                 &*tx,
@@ -172,7 +182,7 @@ impl Store {
             )
             .await?;
         }
-        if settlement == Settlement::Resend && !rows.is_empty() {
+        if settlement != Settlement::Accepted && !rows.is_empty() {
             tx.step(&broadcast, BroadcastEvent::Reopened).await?;
         }
         let detail = format!("rows={} as={settlement:?}", rows.len());

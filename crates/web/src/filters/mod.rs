@@ -13,5 +13,5 @@ mod route;
 
 pub(crate) use call::{Call, LANGUAGE_COOKIE, Peer, SESSION_COOKIE};
 pub(crate) use form::Form;
-pub(crate) use route::{RouteTable, Routes, get, post, seal};
 pub use route::{Door, RouteInfo};
+pub(crate) use route::{RouteTable, Routes, get, post, seal};

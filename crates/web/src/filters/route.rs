@@ -106,33 +106,41 @@ impl Routes {
             .and(raw_query())
             .and(warp::ext::optional::<Peer>())
             .and(warp::body::stream())
-            .then(move |argument: A, method: Method, headers: HeaderMap, path: FullPath, query: String, peer, body| {
-                let (app, handler) = (app.clone(), handler.clone());
-                async move {
-                    let began = Instant::now();
-                    let lang = call::language(&headers, app.web.settings.language);
-                    let mut seen = Call {
-                        app,
-                        lang,
-                        method,
-                        headers,
-                        path: path.as_str().to_owned(),
-                        query: Form::default(),
-                        form: Form::default(),
-                        body: Bytes::new(),
-                        signed: None,
-                    };
-                    let response = match enter(&mut seen, info, &query, body).await {
-                        Ok(()) => {
-                            let done = handler(seen.clone(), argument).await;
-                            done.unwrap_or_else(|fault| fault.into_response(&seen, info.door))
-                        }
-                        Err(fault) => fault.into_response(&seen, info.door),
-                    };
-                    log(info, &response, began, peer);
-                    response
-                }
-            });
+            .then(
+                move |argument: A,
+                      method: Method,
+                      headers: HeaderMap,
+                      path: FullPath,
+                      query: String,
+                      peer,
+                      body| {
+                    let (app, handler) = (app.clone(), handler.clone());
+                    async move {
+                        let began = Instant::now();
+                        let lang = call::language(&headers, app.web.settings.language);
+                        let mut seen = Call {
+                            app,
+                            lang,
+                            method,
+                            headers,
+                            path: path.as_str().to_owned(),
+                            query: Form::default(),
+                            form: Form::default(),
+                            body: Bytes::new(),
+                            signed: None,
+                        };
+                        let response = match enter(&mut seen, info, &query, body).await {
+                            Ok(()) => {
+                                let done = handler(seen.clone(), argument).await;
+                                done.unwrap_or_else(|fault| fault.into_response(&seen, info.door))
+                            }
+                            Err(fault) => fault.into_response(&seen, info.door),
+                        };
+                        log(info, &response, began, peer);
+                        response
+                    }
+                },
+            );
         self.filters.push(filter.boxed());
         self.info.push(info);
     }
@@ -193,11 +201,7 @@ pub(crate) fn seal(routes: BoxedFilter<(Response,)>, https: bool) -> BoxedFilter
 }
 
 fn method(name: &'static str) -> BoxedFilter<()> {
-    if name == "GET" {
-        warp::get().or(warp::head()).unify().boxed()
-    } else {
-        warp::post().boxed()
-    }
+    if name == "GET" { warp::get().or(warp::head()).unify().boxed() } else { warp::post().boxed() }
 }
 
 fn raw_query() -> BoxedFilter<(String,)> {

@@ -55,7 +55,9 @@ where
     });
     let mut response = warp::sse::reply(ReceiverStream::new(receiver)).into_response();
     // Buffering proxies would hold the fragments back.
-    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     Ok(response)
 }
 

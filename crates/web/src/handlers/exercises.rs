@@ -123,7 +123,11 @@ pub(super) async fn begin(call: &Call, id: ExerciseId) -> Result<(), Fault> {
 /// Stops an exercise first, so that no inject follows, then its broadcasts.
 pub(super) async fn halt(call: &Call, id: ExerciseId) -> Result<(), Fault> {
     if !call.role().may_stop() {
-        return Err(Fault::from(Refusal::new(Rule::Role, "viewers look on", "ask anyone else who can sign in")));
+        return Err(Fault::from(Refusal::new(
+            Rule::Role,
+            "viewers look on",
+            "ask anyone else who can sign in",
+        )));
     }
     let web = &call.app.web;
     web.store.move_exercise(actor(call)?, id, ExerciseState::Stopped, call.app.now()).await?;

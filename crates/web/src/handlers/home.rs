@@ -111,7 +111,11 @@ async fn waiting(call: &Call, names: &BTreeMap<StaffId, String>) -> Result<Vec<W
     Ok(waiting)
 }
 
-async fn row(call: &Call, names: &BTreeMap<StaffId, String>, broadcast: Broadcast) -> Result<NoticeRow, Fault> {
+async fn row(
+    call: &Call,
+    names: &BTreeMap<StaffId, String>,
+    broadcast: Broadcast,
+) -> Result<NoticeRow, Fault> {
     let times = Times { zone: call.app.web.settings.time_zone, texts: call.texts() };
     let tally = call.app.web.store.tally(broadcast.id).await?;
     Ok(NoticeRow {

@@ -1,6 +1,6 @@
 //! The ledger of one broadcast, page by page and as a file.
 
-use super::{Fault, reply, roster, shell};
+use super::{Fault, broadcasts::hold_words, reply, roster, shell};
 use crate::{
     filters::Call,
     pages::{DELIVERY_ORDER, LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
@@ -83,7 +83,7 @@ fn view(row: &LedgerRow, clear: bool, times: Times) -> Result<LedgerView, Fault>
         Err(_) => "―".to_owned(),
     };
     let reply = match (&row.held_reason, row.smtp_code) {
-        (Some(reason), _) => reason.clone(),
+        (Some(reason), _) => hold_words(times.texts, reason),
         (None, Some(code)) => {
             let parts = [Some(code.to_string()), row.enhanced_code.clone(), row.reply.clone()];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -126,7 +126,8 @@ fn line(text: &mut String, row: &LedgerRow) {
 
 /// A cell that no spreadsheet program takes for a formula (OWASP ASVS 5.0, 1.2.10), quoted.
 fn cell(value: &str) -> String {
-    let formula = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
+    let formula =
+        |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
     let mark = if value.starts_with(formula) { "'" } else { "" };
     format!("\"{mark}{}\"", value.replace('"', "\"\""))
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod broadcasts;
+mod composing;
 mod demo;
 mod events;
 mod exercises;
@@ -71,19 +72,23 @@ fn members(routes: &mut Routes) {
 
 fn broadcasts_area(routes: &mut Routes) {
     let path = warp::path!("broadcasts" / "new").map(|| ());
-    routes.add(get("broadcasts.new", "/broadcasts/new", Door::Staff), path, broadcasts::form);
+    routes.add(get("broadcasts.new", "/broadcasts/new", Door::Staff), path, composing::form);
     let path = warp::path!("broadcasts").map(|| ());
-    routes.add(post("broadcasts.create", "/broadcasts", Door::Staff), path, broadcasts::create);
+    routes.add(post("broadcasts.create", "/broadcasts", Door::Staff), path, composing::create);
     let path = warp::path!("broadcasts" / BroadcastId);
     routes.add(get("broadcasts.show", "/broadcasts/{id}", Door::Staff), path, broadcasts::show);
     let edit = || warp::path!("broadcasts" / BroadcastId / "edit");
-    routes.add(get("broadcasts.edit.form", "/broadcasts/{id}/edit", Door::Staff), edit(), broadcasts::edit_form);
-    routes.add(post("broadcasts.edit", "/broadcasts/{id}/edit", Door::Staff), edit(), broadcasts::edit);
+    routes.add(
+        get("broadcasts.edit.form", "/broadcasts/{id}/edit", Door::Staff),
+        edit(),
+        composing::edit_form,
+    );
+    routes.add(post("broadcasts.edit", "/broadcasts/{id}/edit", Door::Staff), edit(), composing::edit);
     let path = || warp::path!("broadcasts" / BroadcastId / "correct");
     let info = get("broadcasts.correct.form", "/broadcasts/{id}/correct", Door::Staff);
-    routes.add(info, path(), broadcasts::correct_form);
+    routes.add(info, path(), composing::correct_form);
     let info = post("broadcasts.correct", "/broadcasts/{id}/correct", Door::Staff);
-    routes.add(info, path(), broadcasts::correct);
+    routes.add(info, path(), composing::correct);
     let path = warp::path!("broadcasts" / BroadcastId / "events");
     routes.add(get("broadcasts.events", "/broadcasts/{id}/events", Door::Staff), path, broadcasts::live);
     let path = warp::path!("broadcasts" / BroadcastId / "ledger");
@@ -91,7 +96,11 @@ fn broadcasts_area(routes: &mut Routes) {
     let path = warp::path!("broadcasts" / BroadcastId / "ledger.csv");
     routes.add(get("broadcasts.ledger.csv", "/broadcasts/{id}/ledger.csv", Door::Staff), path, ledger::csv);
     let path = warp::path!("broadcasts" / BroadcastId / "cancel");
-    routes.add(get("broadcasts.cancel.form", "/broadcasts/{id}/cancel", Door::Staff), path, steps::cancel_form);
+    routes.add(
+        get("broadcasts.cancel.form", "/broadcasts/{id}/cancel", Door::Staff),
+        path,
+        steps::cancel_form,
+    );
     steps::add(routes);
 }
 
@@ -135,7 +144,11 @@ fn shell(call: &Call, title: String) -> Shell {
         contact: settings.contact.clone(),
         nature: None,
         who: call.signed.as_ref().map(|signed| Who { name: signed.row.name.clone(), role: signed.row.role }),
-        form_token: call.signed.as_ref().map(|signed| security::form_token(&signed.token)).unwrap_or_default(),
+        form_token: call
+            .signed
+            .as_ref()
+            .map(|signed| security::form_token(&signed.token))
+            .unwrap_or_default(),
         rehearsal: settings.rehearsal,
         demo: call.app.web.demo.is_some(),
         replies: call.app.web.replybox.is_some() && call.role().may_see_addresses(),
@@ -150,8 +163,20 @@ fn shell(call: &Call, title: String) -> Shell {
 
 /// Words that may stand behind `?said=`; anything else says nothing.
 const SAYINGS: [&str; 14] = [
-    "created", "preflight", "preflight-blocked", "requested", "approved", "returned", "rejected", "sent",
-    "stopped", "resumed", "cancelled", "settled", "started", "read",
+    "created",
+    "preflight",
+    "preflight-blocked",
+    "requested",
+    "approved",
+    "returned",
+    "rejected",
+    "sent",
+    "stopped",
+    "resumed",
+    "cancelled",
+    "settled",
+    "started",
+    "read",
 ];
 
 fn said(call: &Call) -> Option<String> {

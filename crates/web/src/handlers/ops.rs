@@ -31,7 +31,8 @@ pub(crate) async fn ready(call: Call, (): ()) -> Result<Response, Fault> {
 /// Counts in Prometheus' text form. Numbers of rows only: no subjects, no names.
 pub(crate) async fn metrics(call: Call, (): ()) -> Result<Response, Fault> {
     let web = &call.app.web;
-    let mut text = String::from("# HELP hansho_build_info The running version.\n# TYPE hansho_build_info gauge\n");
+    let mut text =
+        String::from("# HELP hansho_build_info The running version.\n# TYPE hansho_build_info gauge\n");
     let _ = writeln!(text, "hansho_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     text.push_str("# HELP hansho_deliveries Ledger rows of broadcasts that are not finished.\n");
     text.push_str("# TYPE hansho_deliveries gauge\n");

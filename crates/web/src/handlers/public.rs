@@ -8,9 +8,7 @@
 use super::{Fault, reply, shell};
 use crate::{
     filters::Call,
-    pages::{
-        AnswerPage, ChoiceView, PlainPage, QuestionView, Times, VerifyPage, VerifyRow, html,
-    },
+    pages::{AnswerPage, ChoiceView, PlainPage, QuestionView, Times, VerifyPage, VerifyRow, html},
 };
 use domain::{
     AnswerError, Answers, BroadcastId, MemberId, Nature, Question, QuestionKind, Questionnaire,
@@ -97,7 +95,13 @@ pub(crate) async fn verify(call: Call, (): ()) -> Result<Response, Fault> {
         .collect();
     let mut s = shell(&call, t.get("verify-title"));
     (s.narrow, s.member) = (true, call.signed.is_none());
-    let page = VerifyPage { s, t, from: call.app.web.desk.settings().from.clone(), url: settings.public_url.clone(), rows };
+    let page = VerifyPage {
+        s,
+        t,
+        from: call.app.web.desk.settings().from.clone(),
+        url: settings.public_url.clone(),
+        rows,
+    };
     Ok(reply::html(html(&page)))
 }
 

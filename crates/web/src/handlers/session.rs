@@ -39,11 +39,8 @@ pub(crate) async fn form(call: Call, (): ()) -> Result<Response, Fault> {
 pub(crate) async fn sign_in(call: Call, (): ()) -> Result<Response, Fault> {
     let (email, typed) = (call.form.get("email").trim(), call.form.get("password"));
     let now = call.app.now();
-    let account = if email.len() <= EMAIL_OCTETS_MAX {
-        call.app.web.store.staff_by_email(email).await?
-    } else {
-        None
-    };
+    let account =
+        if email.len() <= EMAIL_OCTETS_MAX { call.app.web.store.staff_by_email(email).await? } else { None };
     let right = matches(&call, account.as_ref(), typed).await?;
     match account.filter(|row| !row.disabled && row.locked_until <= now) {
         Some(row) if right => {
@@ -86,11 +83,7 @@ async fn begin(call: &Call, row: &StaffRow) -> Result<Response, Fault> {
         call.app.web.store.delete_session(&security::token_hash(&old.token)).await?;
     }
     let token = call.app.random_token();
-    call.app
-        .web
-        .store
-        .create_session(&security::token_hash(&token), row.id, now, now.plus(SESSION))
-        .await?;
+    call.app.web.store.create_session(&security::token_hash(&token), row.id, now, now.plus(SESSION)).await?;
     info!(staff.id = %row.id, "signed in");
     let to = security::local_path(call.form.get("to"));
     Ok(reply::set_cookie(reply::see_other(to), &session_cookie(call, token)))

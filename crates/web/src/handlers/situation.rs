@@ -12,7 +12,6 @@ use domain::{ExerciseState, Prefecture, QuestionKind, Timestamp};
 use report::{Asked, Situation};
 use std::{collections::HashMap, time::Duration};
 
-
 /// How an exercise's parts are drawn.
 pub(super) trait Drawn {
     /// The fragment of answers: figures of the first sheet, bars of all.
@@ -29,7 +28,8 @@ pub(super) trait Drawn {
 
 impl Drawn for Situation {
     fn answers(&self, t: Texts) -> String {
-        let (answered, reached) = self.asked.first().map_or((0, 0), |asked| (asked.answered(), asked.reached()));
+        let (answered, reached) =
+            self.asked.first().map_or((0, 0), |asked| (asked.answered(), asked.reached()));
         html(&Answers {
             t,
             answered: grouped(answered),

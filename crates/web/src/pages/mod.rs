@@ -17,8 +17,8 @@ mod tile_map;
 
 pub(crate) use answer::{AnswerPage, ChoiceView, PlainPage, QuestionView, VerifyPage, VerifyRow};
 pub(crate) use broadcast::{
-    BroadcastPage, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, LedgerPage, LedgerView, May,
-    NewBroadcastPage, SignatureView, Stopped, delivery_chip, delivery_fill,
+    BroadcastPage, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, LedgerPage,
+    LedgerView, May, NewBroadcastPage, SignatureView, Stopped, delivery_chip, delivery_fill,
 };
 pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, TimelineItem};
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};
@@ -179,7 +179,10 @@ mod tests {
                 for forbidden in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
                     assert!(!text.contains(forbidden), "{forbidden} in {}", path.display());
                 }
-                assert_eq!(text.matches("<script").count(), text.matches("<script type=\"module\" src=").count());
+                assert_eq!(
+                    text.matches("<script").count(),
+                    text.matches("<script type=\"module\" src=").count()
+                );
             }
         }
     }
@@ -190,7 +193,11 @@ mod tests {
         for entry in std::fs::read_dir(folder).expect("templates") {
             let path = entry.expect("an entry").path();
             // Login has no session yet; answers are authorised by their link.
-            if path.is_dir() || path.ends_with("login.html") || path.ends_with("answer.html") || path.ends_with("plain.html") {
+            if path.is_dir()
+                || path.ends_with("login.html")
+                || path.ends_with("answer.html")
+                || path.ends_with("plain.html")
+            {
                 continue;
             }
             let text = std::fs::read_to_string(&path).expect("a template");

@@ -84,7 +84,10 @@ const SHADES: [(&str, &str); 5] = [
 pub(crate) fn tile_map(t: Texts, counts: &[TileCount]) -> String {
     let mut svg = String::with_capacity(16 * 1024);
     let label = escape(&t.get("map-title"));
-    let _ = write!(svg, r#"<svg class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">"#);
+    let _ = write!(
+        svg,
+        r#"<svg class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">"#
+    );
     legend(&mut svg, t);
     for (name, code) in PREFECTURES.iter().zip(1u8..) {
         let count = counts.iter().find(|count| count.prefecture.code() == code);
@@ -126,7 +129,8 @@ fn tile(svg: &mut String, t: Texts, place: (u16, u16), name: &str, answered: u64
 
 fn legend(svg: &mut String, t: Texts) {
     let title = escape(&t.get("map-legend"));
-    let _ = write!(svg, r##"<text x="4" y="20" font-size="15" font-weight="700" fill="#1a1a1a">{title}</text>"##);
+    let _ =
+        write!(svg, r##"<text x="4" y="20" font-size="15" font-weight="700" fill="#1a1a1a">{title}</text>"##);
     for (step, (fill, ink)) in (0u16..).zip(SHADES) {
         let (y, from) = (32 + step * 30, step * 20);
         let to = if step == 4 { 100 } else { from + 19 };

@@ -1,9 +1,7 @@
 //! What people see and do, over real sockets.
 
-mod site;
-
+use crate::site::{FORM, Site, between};
 use domain::{BroadcastState, MemberId, Role, TokenKind};
-use site::{FORM, Site, between};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -112,19 +110,23 @@ async fn an_actual_notice_goes_its_way_only_with_the_word_and_the_digest_that_wa
     let refused = site.post_as(&approver, &step("approve"), &format!("digest={digest}")).await;
     assert_eq!(refused.status, 409);
     assert!(refused.body.contains("確認の言葉"), "{}", refused.body);
-    let word = site::encode("実災害");
+    let word = crate::site::encode("実災害");
     let own = site.post_as(&author, &step("approve"), &format!("digest={digest}&confirmation={word}")).await;
     assert_eq!(own.status, 403, "the author never approves");
 
     let form = "subject=changed&body=changed&audience=all";
     assert_eq!(site.post_as(&author, &step("edit"), form).await.status, 303);
     site.post_as(&author, &step("preflight"), "").await;
-    let stale = site.post_as(&approver, &step("approve"), &format!("digest={digest}&confirmation={word}"));
-    assert_eq!(stale.await.status, 409, "what was read is not what stands there");
+    let old = format!("digest={digest}&confirmation={word}");
+    assert_eq!(
+        site.post_as(&approver, &step("approve"), &old).await.status,
+        409,
+        "what was read is not what stands there"
+    );
     let shown = site.get_as(&approver, &page).await.body;
     let digest = between(&shown, "name=\"digest\" value=\"", "\"");
-    let signed = site.post_as(&approver, &step("approve"), &format!("digest={digest}&confirmation={word}"));
-    assert_eq!(signed.await.status, 303);
+    let new = format!("digest={digest}&confirmation={word}");
+    assert_eq!(site.post_as(&approver, &step("approve"), &new).await.status, 303);
     assert_eq!(site.post_as(&author, &step("send"), "").await.status, 303);
     let state = site.store.broadcast(site.draft).await.expect("read").expect("there").state;
     assert_eq!(state, BroadcastState::Sending);

@@ -2,14 +2,15 @@
 //! sent and half answered, one draft, one reply.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState,
-    Frozen, Keyring, MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState, Frozen,
+    Keyring, MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role,
     SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey, TokenKind,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use registry::AudienceSpec;
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use scheduler::{Desk, DeskSettings, NewNotice, Timeline, parse_plan};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use store::{MemberData, NewMember, RosterChanges, Store, WorkerTerms};
 use testkit::{ManualClock, SystemClock, TestDatabase};
@@ -19,7 +20,6 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use sha2::{Digest, Sha256};
 use web::{BindError, Lang, RouteInfo, Web, WebSettings, password};
 
 pub(crate) const PASSWORD: &str = "火の用心 1923";
@@ -163,11 +163,6 @@ impl Site {
     pub(crate) async fn end(self) {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(10), self.running).await.expect("drained").expect("ended");
-    }
-
-    /// Waits for the running server; for looking at it.
-    pub(crate) async fn wait(self) {
-        self.running.await.expect("ended");
     }
 
     /// The person of that role.

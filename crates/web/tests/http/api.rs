@@ -1,10 +1,8 @@
 //! The JSON interface.
 
-mod site;
-
+use crate::site::{Answer, Site};
 use domain::Role;
 use serde_json::{Value, json};
-use site::{Answer, Site};
 use web::Door;
 
 struct Script<'a> {
@@ -53,7 +51,10 @@ async fn a_script_takes_a_notice_from_draft_to_stop() {
     assert_eq!((status, &sending["state"], &sending["pending"]), (200, &json!("sending"), &json!(49)));
     let (status, stopped) = author.call(&format!("POST {at}/stop"), &json!({})).await;
     assert_eq!(status, 200);
-    assert_eq!((&stopped["prevented"], &stopped["held"], &stopped["total"]), (&json!(49), &json!(1), &json!(50)));
+    assert_eq!(
+        (&stopped["prevented"], &stopped["held"], &stopped["total"]),
+        (&json!(49), &json!(1), &json!(50))
+    );
     let (status, _) = author.call("GET /api/v1/broadcasts/4711", &json!({})).await;
     assert_eq!(status, 404);
     let (status, wrong) = author.call("POST /api/v1/broadcasts", &json!({"nature": "drill"})).await;
