@@ -2,9 +2,11 @@
 //! about it afterwards. Figures come from rows; nothing here is estimated or remembered.
 
 mod after_action;
+mod ledger_export;
 mod situation;
 
 pub use after_action::{AfterAction, AnswerTimes, NoticeFigures, QuestionFigures, SheetFigures};
+pub use ledger_export::{LedgerCsv, LedgerLine};
 pub use situation::{Asked, Situation};
 
 /// Why a report cannot be drawn.

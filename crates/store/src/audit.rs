@@ -83,6 +83,22 @@ impl WriteTx {
 }
 
 impl Store {
+    /// Records something a person did that changes no other row, such as taking data away.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub async fn record(
+        &self,
+        actor: Actor,
+        action: &str,
+        object: String,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        tx.audit(at, actor, action, object, String::new()).await?;
+        tx.commit().await
+    }
+
     /// The log after entry `after`, oldest first, at most `limit` entries.
     ///
     /// # Errors

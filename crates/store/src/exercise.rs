@@ -259,34 +259,45 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         use ExerciseState as S;
-        let (from, text): (&[S], &str) = match to {
-            S::Running => (
-                &[S::Planned, S::Stopped],
-                "UPDATE exercise SET state = $2, started_at = COALESCE(started_at, $3) WHERE id = $1",
-            ),
-            S::Stopped => {
-                (&[S::Running, S::Planned], "UPDATE exercise SET state = $2 WHERE id = $1 AND $3 > 0")
-            }
-            S::Ended => {
-                (&[S::Running, S::Stopped], "UPDATE exercise SET state = $2, ended_at = $3 WHERE id = $1")
-            }
-            S::Planned => (&[], ""),
+        let from: &[S] = match to {
+            S::Running => &[S::Planned, S::Stopped],
+            S::Stopped => &[S::Planned, S::Running],
+            S::Ended => &[S::Running, S::Stopped],
+            S::Planned => &[],
         };
         let tx = self.write().await?;
         let row: Option<entity::exercise::Model> =
             sql::row(&*tx, "read an exercise", "SELECT * FROM exercise WHERE id = $1", [id.get().into()])
                 .await?;
         let exercise: Exercise = row.ok_or(StoreError::not_found("exercise", id))?.try_into()?;
-        if !from.contains(&exercise.state) {
-            return Err(Refusal::new(
+        let refused = |state: S| {
+            Refusal::new(
                 Rule::State,
-                format!("an exercise that is {} cannot become {to}", exercise.state),
+                format!("an exercise that is {state} cannot become {to}"),
                 format!("see `hansho drill show {id}`"),
             )
-            .into());
+        };
+        if !from.contains(&exercise.state) {
+            return Err(refused(exercise.state).into());
         }
-        let values = [id.get().into(), to.as_str().into(), now.millis().into()];
-        sql::run(&*tx, "move an exercise", text, values).await?;
+        let started = if to == S::Running { exercise.started_at.or(Some(now)) } else { exercise.started_at };
+        let ended = if to == S::Ended { Some(now) } else { exercise.ended_at };
+        let moved = sql::run(
+            &*tx,
+            "move an exercise",
+            "UPDATE exercise SET state = $2, started_at = $3, ended_at = $4 WHERE id = $1 AND state = $5",
+            [
+                id.get().into(),
+                to.as_str().into(),
+                started.map(Timestamp::millis).into(),
+                ended.map(Timestamp::millis).into(),
+                exercise.state.as_str().into(),
+            ],
+        )
+        .await?;
+        if moved == 0 {
+            return Err(refused(exercise.state).into());
+        }
         tx.audit(now, actor, "exercise-moved", format!("exercise:{id}"), to.to_string()).await?;
         tx.commit().await
     }

@@ -9,15 +9,12 @@ mod stage;
 mod summary;
 
 use crate::cli::DemoArgs;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use autopilot::Autopilot;
 use indicatif::{ProgressBar, ProgressStyle};
 use proof::Proof;
 use stage::Stage;
 use std::{process::ExitCode, time::Duration};
-
-/// After the last notice, the slowest simulated member has answered within this.
-const QUIET_MAX: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let stage = Stage::build(&args).await?;
@@ -35,7 +32,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     bar.set_message("waiting for the last answers");
-    stage.crowd.quiet(QUIET_MAX).await;
+    ensure!(stage.crowd.quiet(stage.pace.quiet_max).await, "the simulated members did not come to an end");
     stage.wait_for_triage().await?;
     bar.finish_and_clear();
     let proof = Proof::gather(&stage, &log).await?;

@@ -84,6 +84,8 @@ pub(super) struct Pace {
     end: u32,
     /// How long a person reads before deciding.
     pub(super) reading: Duration,
+    /// After the last notice, the slowest simulated member has answered within this.
+    pub(super) quiet_max: Duration,
 }
 
 const COMPRESSED: Pace = Pace {
@@ -93,14 +95,16 @@ const COMPRESSED: Pace = Pace {
     remind: 20,
     end: 34,
     reading: Duration::from_millis(300),
+    quiet_max: Duration::from_secs(90),
 };
 const WATCHABLE: Pace = Pace {
-    time_scale: 0.25,
+    time_scale: 0.12,
     rates: "[\"60/s\"]",
     retry_first: "5s",
     remind: 120,
     end: 210,
     reading: Duration::from_secs(4),
+    quiet_max: Duration::from_secs(240),
 };
 
 impl Stage {
@@ -305,7 +309,9 @@ async fn script(installation: &Installation) -> Result<Script> {
         .map(domain::EmailAddress::to_wire)
         .find(|address| mood(address).is_none())
         .context("no member has an address")?;
-    Ok(Script::accept_all().recipient(&unlucky, Verdict::CutAfterDot(Cut::FirstTry)).decide_by(Arc::new(mood)))
+    Ok(Script::accept_all()
+        .recipient(&unlucky, Verdict::CutAfterDot(Cut::FirstTry))
+        .decide_by(Arc::new(mood)))
 }
 
 fn mood(address: &str) -> Option<Verdict> {

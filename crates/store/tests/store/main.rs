@@ -1,0 +1,18 @@
+//! The core database on both engines: every promise of the store, each as one test.
+
+mod audit;
+mod broadcast;
+mod claim;
+mod conservation;
+mod ends;
+mod exercise;
+mod fresh;
+mod migration;
+mod recover;
+mod release;
+mod response;
+mod signature;
+mod staff;
+mod staff_mail;
+mod stop;
+mod turn;
