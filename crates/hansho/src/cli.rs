@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// The ledger as a whole.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// The databases as files.
+    #[command(subcommand)]
+    Db(DbCommand),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -352,4 +355,10 @@ pub(crate) enum AuditCommand {
 pub(crate) enum LedgerCommand {
     /// Every broadcast's rows add up to its snapshot and match what was signed.
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Copy both SQLite databases while the service runs; FILE and FILE.replies must not exist.
+    Backup { file: PathBuf },
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// What one connection carries where no rate limits it: 20 ms for the round trips and the relay's
-/// own write. A relay that is slower makes the forecast too early; `doctor` measures it.
+/// own write. A relay that is slower makes the forecast too early.
 pub const UNTHROTTLED_PER_CONNECTION_PER_SECOND: u32 = 50;
 /// Limits with windows up to this long are paced evenly; longer ones are counted, so that
 /// `3000/d` lets 2,000 mails go at once.

@@ -18,9 +18,9 @@ pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
 use domain::{BroadcastId, ReplyClass, ReplyId};
 use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow, to_row};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, Database, DatabaseConnection, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    sea_query::Expr,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, sea_query::Expr,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, MutexGuard};
@@ -180,6 +180,19 @@ impl ReplyBox {
     pub async fn after(&self, id: ReplyId, limit: u64) -> Result<Vec<ReplySummary>, ReplyBoxError> {
         let newer = Entity::find().filter(Column::Id.gt(id.get()));
         self.summaries(newer.order_by_asc(Column::Id).limit(limit.min(PAGE_ROWS_MAX))).await
+    }
+
+    /// Writes a consistent copy of a SQLite box to a new file, while others go on writing.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], also where the file exists or the box is no SQLite database.
+    pub async fn copy_to(&self, file: &str) -> Result<(), ReplyBoxError> {
+        let copy = Statement::from_sql_and_values(
+            self.connection.get_database_backend(),
+            "VACUUM INTO $1",
+            [file.into()],
+        );
+        self.connection.execute_raw(copy).await.map(|_| ()).map_err(ReplyBoxError::query("copy the replies"))
     }
 
     /// How many replies there are of each class; every class is listed, in the order of

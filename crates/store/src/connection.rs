@@ -112,6 +112,14 @@ impl Store {
         sql::database_now(&self.connection).await
     }
 
+    /// Writes a consistent copy of a SQLite database to a new file, while others go on writing.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`], also where the file exists or this is no SQLite database.
+    pub async fn copy_to(&self, file: &str) -> Result<(), StoreError> {
+        sql::run(&self.connection, "copy the database", "VACUUM INTO $1", [file.into()]).await.map(|_| ())
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod actor;
 mod audience;
 mod audit;
 mod broadcast;
+mod db;
 mod demo;
 mod drill;
 mod init;
@@ -48,6 +49,7 @@ async fn on_installation(installation: &Installation, command: Command, format: 
         Command::Drill(command) => drill::run(installation, command, format).await?,
         Command::Reply(command) => reply::run(installation, command, format).await?,
         Command::Audit(command) => audit::run(installation, &command, format).await?,
+        Command::Db(command) => db::run(installation, &command, format).await?,
         Command::Ledger(command) => ledger::run(installation, &command, format).await?,
         Command::Demo(_) | Command::Init(_) | Command::Serve { .. } | Command::Migrate(_) => {
             unreachable!("invariant: handled before an installation is opened")
