@@ -189,21 +189,7 @@ pub(crate) enum AudienceCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BroadcastCommand {
     /// Write a draft.
-    Create {
-        #[arg(long)]
-        nature: Nature,
-        #[arg(long)]
-        subject: String,
-        #[arg(long)]
-        body_file: PathBuf,
-        #[arg(long)]
-        audience: String,
-        #[arg(long)]
-        questionnaire: Option<QuestionnaireId>,
-        /// RFC 3339.
-        #[arg(long)]
-        finish_by: Option<String>,
-    },
+    Create(NewNoticeArgs),
     /// All broadcasts, newest first.
     List,
     /// Check and freeze.
@@ -278,6 +264,27 @@ pub(crate) enum BroadcastCommand {
         #[arg(long)]
         body_file: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewNoticeArgs {
+    /// exercise, actual or test; never changes.
+    #[arg(long)]
+    pub(crate) nature: Nature,
+    /// Without the banner.
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// UTF-8 text with {{fields}}.
+    #[arg(long)]
+    pub(crate) body_file: PathBuf,
+    /// A saved audience.
+    #[arg(long)]
+    pub(crate) audience: String,
+    #[arg(long)]
+    pub(crate) questionnaire: Option<QuestionnaireId>,
+    /// RFC 3339.
+    #[arg(long)]
+    pub(crate) finish_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,7 @@ mod status;
 
 use super::actor::from_environment;
 use crate::{
-    cli::{BroadcastCommand, SettlementArg},
+    cli::{BroadcastCommand, NewNoticeArgs, SettlementArg},
     entropy,
     installation::Installation,
     output::Format,
@@ -45,100 +45,99 @@ pub(super) async fn run(
 ) -> Result<ExitCode> {
     let actor = from_environment(installation).await?;
     let desk = &installation.desk;
-    match command {
-        BroadcastCommand::Create { nature, subject, body_file, audience, questionnaire, finish_by } => {
-            let finish_by = finish_by.as_deref().map(Timestamp::parse_rfc3339).transpose();
-            let new = NewNotice {
-                nature,
-                subject,
-                body: read_body(&body_file)?,
-                audience: AudienceSpec::Named(audience),
-                questionnaire,
-                finish_by: finish_by.context("--finish-by is written like 2026-09-04T13:00:00+09:00")?,
-                idempotency_key: entropy::token(),
-            };
-            created(desk.draft(actor, &new).await?, format)?;
+    let decided = match command {
+        BroadcastCommand::Create(new) => {
+            let id = desk.draft(actor, &new_notice(new)?).await?;
+            return created(id, format);
         }
         BroadcastCommand::Correct { id, subject, body_file } => {
             let body = read_body(&body_file)?;
-            created(desk.correct(actor, id, &subject, &body, entropy::token()).await?, format)?;
+            return created(desk.correct(actor, id, &subject, &body, entropy::token()).await?, format);
         }
         BroadcastCommand::Preflight { id } => {
             let answer = desk.preflight(actor, id).await?;
             format.print(&answer, show_preflight)?;
-            if !answer.ok {
-                return Ok(ExitCode::from(BLOCKED));
-            }
+            return Ok(if answer.ok { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) });
         }
-        BroadcastCommand::List => status::list(installation, format).await?,
-        BroadcastCommand::Status { id } => status::one(installation, id, format).await?,
-        BroadcastCommand::Ledger { id, format } => ledger::write(installation, id, format).await?,
-        decision => decide(installation, actor, decision, format).await?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Decisions of people: signatures, release, stop and what follows.
-async fn decide(
-    installation: &Installation,
-    actor: Actor,
-    command: BroadcastCommand,
-    format: Format,
-) -> Result<()> {
-    let desk = &installation.desk;
-    match command {
+        BroadcastCommand::List => return done(status::list(installation, format).await),
+        BroadcastCommand::Ledger { id, format } => {
+            return done(ledger::write(installation, id, format).await);
+        }
         BroadcastCommand::Approve { id, confirm } => {
             let answer = desk.approve(actor, id, None, confirm.as_deref()).await?;
-            return format.print(&answer, show_approval);
+            return done(format.print(&answer, show_approval));
         }
         BroadcastCommand::Stop { id: Some(id), all: _ } => {
-            return format.print(&desk.stop(actor, id).await?, show_stop);
+            return done(format.print(&desk.stop(actor, id).await?, show_stop));
         }
-        BroadcastCommand::Stop { id: None, all: _ } => {
-            let answers = desk.stop_all(actor).await?.into_iter();
-            let answers: Vec<StoppedAll> = answers.map(|(id, answer)| StoppedAll { id, answer }).collect();
-            return format.print(&answers, |answers| {
-                let line = |stopped: &StoppedAll| format!("{}: {}\n", stopped.id, show_stop(&stopped.answer));
-                if answers.is_empty() {
-                    "nothing was being sent".to_owned()
-                } else {
-                    answers.iter().map(line).collect()
-                }
-            });
-        }
+        BroadcastCommand::Stop { id: None, all: _ } => return stop_all(installation, actor, format).await,
         BroadcastCommand::Settle { id, settlement, members } => {
-            let settlement = match settlement {
-                SettlementArg::Accepted => Settlement::Accepted,
-                SettlementArg::Resend => Settlement::Resend,
-            };
-            let settled = desk.settle(actor, id, settlement, &members).await?;
-            return format.print(&Settled { settled }, |answer| format!("{} rows settled", answer.settled));
+            let settled = desk.settle(actor, id, settlement.into(), &members).await?;
+            return done(
+                format.print(&Settled { settled }, |answer| format!("{} rows settled", answer.settled)),
+            );
         }
-        _ => {}
-    }
-    let id = match command {
         BroadcastCommand::Return { id, reason } => {
-            desk.return_to_author(actor, id, &reason).await.map(|()| id)?
+            desk.return_to_author(actor, id, &reason).await.map(|()| id)
         }
-        BroadcastCommand::Reject { id, reason } => desk.reject(actor, id, &reason).await.map(|()| id)?,
-        BroadcastCommand::Resume { id, reason } => desk.resume(actor, id, &reason).await.map(|()| id)?,
-        BroadcastCommand::Cancel { id, reason } => desk.cancel(actor, id, &reason).await.map(|()| id)?,
+        BroadcastCommand::Reject { id, reason } => desk.reject(actor, id, &reason).await.map(|()| id),
+        BroadcastCommand::Resume { id, reason } => desk.resume(actor, id, &reason).await.map(|()| id),
+        BroadcastCommand::Cancel { id, reason } => desk.cancel(actor, id, &reason).await.map(|()| id),
         BroadcastCommand::Send { id, wait } => {
             desk.send(actor, id).await?;
             if wait {
                 status::wait_until_over(installation, id).await?;
             }
-            id
+            Ok(id)
         }
-        _ => unreachable!("invariant: every other command was answered before"),
+        BroadcastCommand::Status { id } => Ok(id),
     };
-    status::one(installation, id, format).await
+    done(status::one(installation, decided?, format).await)
 }
 
-fn created(id: BroadcastId, format: Format) -> Result<()> {
-    format.print(&Created { id }, |created| {
-        format!("draft {id}; next: hansho broadcast preflight {id}", id = created.id)
+fn done(result: Result<()>) -> Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn stop_all(installation: &Installation, actor: Actor, format: Format) -> Result<ExitCode> {
+    let answers = installation.desk.stop_all(actor).await?.into_iter();
+    let answers: Vec<StoppedAll> = answers.map(|(id, answer)| StoppedAll { id, answer }).collect();
+    done(format.print(&answers, |answers| {
+        let line = |stopped: &StoppedAll| format!("{}: {}\n", stopped.id, show_stop(&stopped.answer));
+        if answers.is_empty() {
+            "nothing was being sent".to_owned()
+        } else {
+            answers.iter().map(line).collect()
+        }
+    }))
+}
+
+fn new_notice(new: NewNoticeArgs) -> Result<NewNotice> {
+    let finish_by = new.finish_by.as_deref().map(Timestamp::parse_rfc3339).transpose();
+    Ok(NewNotice {
+        nature: new.nature,
+        subject: new.subject,
+        body: read_body(&new.body_file)?,
+        audience: AudienceSpec::Named(new.audience),
+        questionnaire: new.questionnaire,
+        finish_by: finish_by.context("--finish-by is written like 2026-09-04T13:00:00+09:00")?,
+        idempotency_key: entropy::token(),
     })
+}
+
+fn created(id: BroadcastId, format: Format) -> Result<ExitCode> {
+    done(format.print(&Created { id }, |created| {
+        format!("draft {id}; next: hansho broadcast preflight {id}", id = created.id)
+    }))
+}
+
+impl From<SettlementArg> for Settlement {
+    fn from(word: SettlementArg) -> Self {
+        match word {
+            SettlementArg::Accepted => Self::Accepted,
+            SettlementArg::Resend => Self::Resend,
+        }
+    }
 }
 
 fn read_body(path: &Path) -> Result<String> {
