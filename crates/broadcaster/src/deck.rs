@@ -1,17 +1,27 @@
 //! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
-//! up the others.
+//! up the others, and one whose lease is over costs no grant: it is dropped and claimed again.
 
 use crate::pace::Pace;
 use notice::Composer;
 use std::sync::Arc;
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 use store::ClaimedRow;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// A claimed row and the approved text it gets.
 pub(crate) struct Card {
     pub(crate) row: ClaimedRow,
     pub(crate) composer: Arc<Composer>,
+    /// Then the lease is over, on this machine's timer: counted from before the claim was asked
+    /// for, so that it is never later than on the database's clock.
+    pub(crate) fresh_until: Instant,
+}
+
+impl Card {
+    /// Its lease is not over.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh_until > Instant::now()
+    }
 }
 
 pub(crate) struct Deck {
@@ -43,7 +53,7 @@ impl Deck {
     }
 
     pub(crate) fn draw(&self, pace: &Pace) -> Drawn {
-        let mut cards = self.lock();
+        let mut cards = self.fresh();
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
             match pace.grant_domain(cards[at].row.address.domain()) {
@@ -71,7 +81,7 @@ impl Deck {
     }
 
     pub(crate) fn wants_more(&self) -> bool {
-        self.lock().len() < self.low_water
+        self.fresh().len() < self.low_water
     }
 
     /// Resolves when rows were put in after this was called.
@@ -82,6 +92,16 @@ impl Deck {
     /// Resolves when rows ran low.
     pub(crate) async fn drained(&self) {
         self.drained.notified().await;
+    }
+
+    fn fresh(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {
+        let mut cards = self.lock();
+        let before = cards.len();
+        cards.retain(Card::is_fresh);
+        if cards.len() < before {
+            self.drained.notify_one();
+        }
+        cards
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {

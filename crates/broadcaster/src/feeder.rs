@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 use store::{Broadcast, StoreError, Worker, WorkerTerms};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -85,10 +86,11 @@ impl Feeder {
         for broadcast in &sending {
             self.learn(broadcast).await;
             let Some(feed) = self.feeds.get(&broadcast.id) else { continue };
+            let fresh_until = Instant::now() + terms.chunk_budget;
             let rows = self.broadcaster.store.claim(worker, &feed.approved, terms).await?;
             claimed += rows.len();
             let composer = &feed.composer;
-            deck.put(rows.into_iter().map(|row| Card { row, composer: composer.clone() }));
+            deck.put(rows.into_iter().map(|row| Card { row, composer: composer.clone(), fresh_until }));
         }
         Ok(claimed)
     }

@@ -24,7 +24,7 @@ pub use relay::{Login, RelayError, RelayUrl, Security};
 
 use clerk::Clerk;
 use deck::Deck;
-use domain::{Clock, Keyring, Rate};
+use domain::{Actor, BroadcastId, Clock, Keyring, Rate, Timestamp};
 use pace::Pace;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use store::{Settlement, Store, StoreError, WorkerTerms};
@@ -157,24 +157,17 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// Under policy `retry`, unknown rows of unfinished broadcasts are ordered to be sent again.
-    async fn apply_unknown_policy(&self) -> Result<(), StoreError> {
-        if self.settings.unknown == UnknownPolicy::Hold {
-            return Ok(());
+    /// Under policy `retry`, unknown rows are ordered to be sent again; how many.
+    async fn apply_unknown_policy(&self, id: BroadcastId, now: Timestamp) -> Result<u64, StoreError> {
+        if self.settings.unknown == UnknownPolicy::Hold || !self.store.has_unknown(id).await? {
+            return Ok(0);
         }
-        for broadcast in self.store.broadcasts_in(domain::BroadcastState::Sending).await? {
-            if self.store.tally(broadcast.id).await?.unknown > 0 {
-                let now = self.clock.now();
-                self.store
-                    .settle(domain::Actor::Scheduler, broadcast.id, Settlement::Resend, &[], now)
-                    .await?;
-            }
-        }
-        Ok(())
+        let later = Settlement::ResendLater { first_wait: self.settings.retry_first };
+        self.store.settle(Actor::Scheduler, id, later, &[], now).await
     }
 
     /// Submissions that still count against the longest window, oldest first.
-    async fn recent_submissions(&self) -> Result<Vec<domain::Timestamp>, StoreError> {
+    async fn recent_submissions(&self) -> Result<Vec<Timestamp>, StoreError> {
         match self.settings.rates.iter().map(|rate| rate.per()).max() {
             Some(window) => self.store.submissions_since(self.clock.now().minus(window)).await,
             None => Ok(Vec::new()),

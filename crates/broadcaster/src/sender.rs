@@ -51,12 +51,15 @@ struct Sender {
 impl Sender {
     /// The next row that may go now: drawn, paced and with an open connection. None at shutdown.
     async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<Card> {
-        let card = self.draw(shutdown).await?;
+        let mut card = self.draw(shutdown).await?;
         while let Err(wait) = self.pace.grant() {
             self.flush().await;
             if pause(wait, shutdown).await.is_err() {
                 self.deck.put_back(card);
                 return None;
+            }
+            if !card.is_fresh() {
+                card = self.draw(shutdown).await?;
             }
         }
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);

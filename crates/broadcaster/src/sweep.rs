@@ -3,7 +3,7 @@
 use crate::{Broadcaster, retry::Backoff};
 use domain::BroadcastState;
 use std::time::Duration;
-use store::{Engine, StoreError, TimeLimit, Worker};
+use store::{Broadcast, Engine, StoreError, TimeLimit, Worker};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -34,18 +34,31 @@ async fn sweep(broadcaster: &Broadcaster, worker: Worker) -> Result<(), StoreErr
     if store.engine() == Engine::Postgres {
         broadcaster.recover_abandoned(worker).await?;
     }
-    broadcaster.apply_unknown_policy().await?;
     for broadcast in store.broadcasts_in(BroadcastState::Sending).await? {
-        let now = broadcaster.clock.now();
-        if broadcast.finish_by.is_some_and(|end| end < now) {
-            store.run_out_of_time(broadcast.id, TimeLimit::FinishBy, now).await?;
-        }
-        let retries_end = broadcast.released_at.map(|at| at.plus(broadcaster.settings.retry_for));
-        if retries_end.is_some_and(|end| end < now) {
-            store.run_out_of_time(broadcast.id, TimeLimit::RetryFor, now).await?;
-        }
-        if store.complete_if_drained(broadcast.id, now).await? {
-            info!(broadcast.id = %broadcast.id, "broadcast completed");
+        sweep_one(broadcaster, &broadcast).await?;
+    }
+    Ok(())
+}
+
+async fn sweep_one(broadcaster: &Broadcaster, broadcast: &Broadcast) -> Result<(), StoreError> {
+    let (store, id, now) = (&broadcaster.store, broadcast.id, broadcaster.clock.now());
+    let finished = broadcast.finish_by.is_some_and(|end| end < now);
+    if finished {
+        store.run_out_of_time(id, TimeLimit::FinishBy, now).await?;
+    }
+    let retries_end = broadcast.released_at.map(|at| at.plus(broadcaster.settings.retry_for));
+    let retries_over = retries_end.is_some_and(|end| end < now);
+    if retries_over {
+        store.run_out_of_time(id, TimeLimit::RetryFor, now).await?;
+    }
+    let in_time = !finished && !retries_over;
+    if in_time {
+        broadcaster.apply_unknown_policy(id, now).await?;
+    }
+    if store.complete_if_drained(id, now).await? {
+        // The last open row may have become unknown since the policy looked: then it goes on.
+        if !in_time || broadcaster.apply_unknown_policy(id, now).await? == 0 {
+            info!(broadcast.id = %id, "broadcast completed");
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use broadcaster::{RelayUrl, UnknownPolicy};
-use domain::{Rate, Span, database_url_in, replies_url_beside};
+use domain::{EmailAddress, Rate, Span, database_url_in, replies_url_beside};
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -234,6 +234,14 @@ impl Config {
                  set it to smtp://127.0.0.1:PORT, or make this a production installation"
             );
         }
+        // Here, because drivers repeat an unknown URL with its password.
+        for (key, url) in [("database.url", self.core_url()?), ("database.replies_url", self.replies_url()?)]
+        {
+            ensure!(
+                ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)),
+                "{key}: the scheme is unknown; write sqlite://FILE or postgres://user:password@host/database"
+            );
+        }
         ensure!(
             self.site.public_url.starts_with("https://") || self.site.public_url.starts_with("http://"),
             "site.public_url starts with https:// (or http:// on a test machine)"
@@ -245,6 +253,10 @@ impl Config {
             .from
             .parse()
             .context("broadcast.from is not an address like 訓練本部 <drill@example.jp>")?;
+        for operator in &self.broadcast.operators {
+            let _one: EmailAddress =
+                operator.parse().context("broadcast.operators holds something that is not one address")?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,19 @@ const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
 const NOT_FOUND: u8 = 4;
 
+/// The safety rule that refused, where one did: with its name and the way on.
+pub(crate) fn refusal_of(error: &anyhow::Error) -> Option<Refusal> {
+    error.chain().find_map(|cause| {
+        match (cause.downcast_ref::<DeskError>(), cause.downcast_ref::<StoreError>()) {
+            (Some(desk), _) => desk.refusal(),
+            (None, Some(StoreError::BroadcastStep(step))) => {
+                DeskError::Store(StoreError::BroadcastStep(step.clone())).refusal()
+            }
+            (None, _) => cause.downcast_ref::<Refusal>().cloned(),
+        }
+    })
+}
+
 /// The code for what went wrong.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
     let code = error

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(problem) => {
             // Once, with the whole chain; what to do next is part of each message.
-            eprintln!("hansho: {problem:#}");
+            match exit::refusal_of(&problem) {
+                Some(refusal) => eprintln!("hansho: {refusal}"),
+                None => eprintln!("hansho: {problem:#}"),
+            }
             exit::code_of(&problem)
         }
     }

@@ -79,6 +79,10 @@ impl FromStr for SenderAddress {
         let address = rest.strip_suffix('>').ok_or(SenderAddressError::Brackets)?;
         let address = EmailAddress::parse(address).map_err(SenderAddressError::Address)?;
         let name = name.trim();
+        // `<a@x.jp>, <b@x.jp>` would be a sender whose name is an address.
+        if name.contains(['<', '>']) {
+            return Err(SenderAddressError::Brackets);
+        }
         let name = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(name).trim();
         let name = if name.is_empty() { None } else { Some(name.parse().map_err(SenderAddressError::Name)?) };
         Ok(Self { name, address })

@@ -1,7 +1,7 @@
 //! Broadcasts as drafts and through their states. Freezing, releasing and stopping have their
 //! own files; every step goes through [`domain::BroadcastState::next`].
 
-use crate::{Engine, Store, StoreError, WriteTx, entity, sql};
+use crate::{Store, StoreError, WriteTx, entity, sql};
 use domain::{
     Actor, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Nature, QuestionnaireId, Refusal,
     Rule, StaffId, Timestamp,
@@ -297,12 +297,10 @@ impl WriteTx {
 
     /// Reads a broadcast so that nobody else can move it before this transaction ends.
     pub(crate) async fn broadcast_locked(&self, id: BroadcastId) -> Result<Broadcast, StoreError> {
-        let text = match self.engine() {
-            Engine::Sqlite => "SELECT * FROM broadcast WHERE id = $1",
-            Engine::Postgres => "SELECT * FROM broadcast WHERE id = $1 FOR UPDATE",
-        };
+        self.hold_broadcast(id.get()).await?;
+        let text = format!("SELECT * FROM broadcast WHERE id = $1{}", self.for_update());
         let row: Option<entity::broadcast::Model> =
-            sql::row(&**self, "lock a broadcast", text, [id.get().into()]).await?;
+            sql::row(&**self, "lock a broadcast", &text, [id.get().into()]).await?;
         row.ok_or(StoreError::not_found("broadcast", id))?.try_into()
     }
 

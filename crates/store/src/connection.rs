@@ -19,6 +19,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A database that does not answer within this is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Advisory locks are numbers without a table: this bit marks ours, the rest is the broadcast.
+const BROADCAST_LOCKS: i64 = 1 << 62;
+
 /// Which engine is behind the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -151,6 +154,35 @@ impl WriteTx {
             )
             .await
             .map(|_| ()),
+        }
+    }
+
+    /// Ends a SELECT whose rows nobody else may change before this transaction ends.
+    pub(crate) fn for_update(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// Keeps a broadcast's state as it is until the end of this transaction, beside others that
+    /// only look at it too. PostgreSQL hands these locks out in the order of asking; a row lock
+    /// would let a stream of lookers pass by the one who wants to stop (law 8).
+    pub(crate) async fn look_at_broadcast(&self, id: i64) -> Result<(), StoreError> {
+        self.advisory("SELECT pg_advisory_xact_lock_shared($1)", id).await
+    }
+
+    /// Waits until nobody looks at or moves a broadcast, and keeps it so.
+    pub(crate) async fn hold_broadcast(&self, id: i64) -> Result<(), StoreError> {
+        self.advisory("SELECT pg_advisory_xact_lock($1)", id).await
+    }
+
+    async fn advisory(&self, text: &str, id: i64) -> Result<(), StoreError> {
+        match self.engine {
+            Engine::Sqlite => Ok(()),
+            Engine::Postgres => sql::run(&self.tx, "lock a broadcast", text, [(BROADCAST_LOCKS | id).into()])
+                .await
+                .map(|_| ()),
         }
     }
 

@@ -305,7 +305,7 @@ impl Store {
     /// Prepares an inject: its notice becomes a draft, once. Gives the draft.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::Refused`] where another scheduler settled it meanwhile.
     pub async fn prepare_inject(
         &self,
         inject: &Inject,
@@ -313,11 +313,23 @@ impl Store {
         now: Timestamp,
     ) -> Result<BroadcastId, StoreError> {
         let tx = self.write().await?;
+        let text = format!("SELECT * FROM inject WHERE id = $1{}", tx.for_update());
+        let row: Option<entity::inject::Model> =
+            sql::row(&*tx, "lock an inject", &text, [inject.id.get().into()]).await?;
+        let stands: Inject = row.ok_or(StoreError::not_found("inject", inject.id))?.try_into()?;
+        match (stands.state, stands.broadcast) {
+            (InjectState::Planned, _) => {}
+            (InjectState::Prepared, Some(draft)) => return Ok(draft),
+            (InjectState::Prepared | InjectState::Released | InjectState::Missed, _) => {
+                let text = format!("inject {} is {} already", inject.id, stands.state);
+                return Err(Refusal::new(Rule::State, text, "there is nothing to prepare").into());
+            }
+        }
         let id = tx.insert_broadcast(Actor::Scheduler, notice, now).await?;
         sql::run(
             &*tx,
             "prepare an inject",
-            "UPDATE inject SET state = 'prepared', broadcast_id = $2 WHERE id = $1 AND state = 'planned'",
+            "UPDATE inject SET state = 'prepared', broadcast_id = $2 WHERE id = $1",
             [inject.id.get().into(), id.get().into()],
         )
         .await?;

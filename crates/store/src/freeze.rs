@@ -3,8 +3,8 @@
 
 use crate::{Store, StoreError, entity, sql};
 use domain::{
-    Actor, BroadcastEvent, BroadcastId, ContentDigest, EmailAddress, HoldReason, MemberId, SnapshotRow,
-    Timestamp,
+    Actor, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, EmailAddress, HoldReason, MemberId,
+    SnapshotRow, Timestamp,
 };
 use sea_orm::{ActiveValue, EntityTrait, FromQueryResult};
 
@@ -117,12 +117,27 @@ impl Store {
         tx.commit().await
     }
 
-    /// Keeps the findings of a preflight that blocked; nothing is frozen.
+    /// Keeps the findings of a preflight that blocked. An earlier snapshot is void then: what
+    /// blocks now must not be signed.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn keep_findings(&self, id: BroadcastId, findings: &str) -> Result<(), StoreError> {
+    /// [`StoreError::BroadcastStep`] once signatures were asked for.
+    pub async fn keep_findings(
+        &self,
+        actor: Actor,
+        id: BroadcastId,
+        findings: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let tx = self.write().await?;
+        let broadcast = tx.broadcast_locked(id).await?;
+        broadcast.state.next(BroadcastEvent::Preflighted)?;
+        if broadcast.state == BroadcastState::Preflighted {
+            tx.step(&broadcast, BroadcastEvent::Returned).await?;
+            tx.drop_snapshot(id).await?;
+            let object = format!("broadcast:{id}");
+            tx.audit(now, actor, "broadcast-returned", object, "preflight blocked".to_owned()).await?;
+        }
         let values = [id.get().into(), findings.into()];
         sql::run(&*tx, "keep findings", "UPDATE broadcast SET findings = $2 WHERE id = $1", values).await?;
         tx.commit().await

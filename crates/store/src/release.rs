@@ -1,9 +1,9 @@
 //! Signing, releasing, stopping, resuming, cancelling: the decisions of people about a broadcast.
 
-use crate::{Broadcast, Store, StoreError, WriteTx, sql, staff_mail::StaffMailKind};
+use crate::{Broadcast, Store, StoreError, WriteTx, entity, sql, staff_mail::StaffMailKind};
 use domain::{
-    Actor, ApprovalGap, Approved, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Frozen,
-    Refusal, Role, Rule, Signature, SignaturesRequired, StaffId, Tally, Timestamp, cap_exceeded,
+    Actor, ApprovalGap, Approved, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, ExerciseState,
+    Frozen, Refusal, Role, Rule, Signature, SignaturesRequired, StaffId, Tally, Timestamp, cap_exceeded,
 };
 use sea_orm::FromQueryResult;
 use std::time::Duration;
@@ -120,7 +120,8 @@ impl Store {
         let required = tx.required_signatures(&broadcast, daily_cap, operators, now).await?;
         let signatures = tx.signatures(id).await?;
         let frozen = frozen_as(&broadcast, seen);
-        let given = u8::try_from(signatures.len()).unwrap_or(u8::MAX);
+        let valid = signatures.iter().filter(|signature| signature.role.may_approve()).count();
+        let given = u8::try_from(valid).unwrap_or(u8::MAX);
         let event = match Approved::verify(frozen, &signatures, required) {
             Ok(_) => BroadcastEvent::SignedFully,
             Err(_) => BroadcastEvent::SignedPartly,
@@ -177,7 +178,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] when signatures are missing (also because the cap was reached
-    /// meanwhile: then it waits for one more) or the digest is not the signed one.
+    /// meanwhile: then it waits for one more), the digest is not the signed one, or the scheduler
+    /// asks for a notice of an exercise that does not run.
     pub async fn release(
         &self,
         actor: Actor,
@@ -191,6 +193,7 @@ impl Store {
         tx.exclusive("release").await?;
         let broadcast = tx.broadcast_locked(id).await?;
         broadcast.state.next(BroadcastEvent::Released)?;
+        tx.timeline_runs(actor, id).await?;
         if broadcast.digest != Some(frozen.digest) {
             return Err(Refusal::new(
                 Rule::Digest,
@@ -318,6 +321,29 @@ impl Store {
 }
 
 impl WriteTx {
+    /// The scheduler may have looked at its timeline before somebody stopped the exercise. From
+    /// here on a stop waits for this transaction, and then finds the broadcast sending.
+    async fn timeline_runs(&self, actor: Actor, id: BroadcastId) -> Result<(), StoreError> {
+        if actor != Actor::Scheduler {
+            return Ok(());
+        }
+        let text = format!(
+            "SELECT * FROM exercise WHERE id IN (SELECT exercise_id FROM inject WHERE broadcast_id = $1){}",
+            self.for_update()
+        );
+        let exercise: Option<entity::exercise::Model> =
+            sql::row(&**self, "look at the timeline", &text, [id.get().into()]).await?;
+        match exercise {
+            Some(exercise) if exercise.state != ExerciseState::Running.as_str() => Err(Refusal::new(
+                Rule::State,
+                format!("exercise {} is {}, and broadcast {id} belongs to it", exercise.id, exercise.state),
+                "start the exercise again, or let a coordinator release the notice",
+            )
+            .into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     async fn signatures(&self, id: BroadcastId) -> Result<Vec<Signature>, StoreError> {
         signatures_of(&**self, id).await
     }

@@ -163,7 +163,7 @@ impl Store {
     /// Sets a new password and ends all sessions and tokens of the account.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::NotFound`] for an unknown account.
     pub async fn set_password(
         &self,
         actor: Actor,
@@ -172,13 +172,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        sql::run(
+        let changed = sql::run(
             &*tx,
             "set a password",
             "UPDATE staff SET password_hash = $2, failed_logins = 0, locked_until = 0 WHERE id = $1",
             [staff.get().into(), password_hash.into()],
         )
         .await?;
+        if changed == 0 {
+            return Err(StoreError::not_found("account", staff));
+        }
         end_access(&tx, staff).await?;
         tx.audit(now, actor, "staff-password-set", format!("staff:{staff}"), String::new()).await?;
         tx.commit().await
@@ -187,7 +190,7 @@ impl Store {
     /// Takes an account out of use; its sessions and tokens end at once.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::NotFound`] for an unknown account.
     pub async fn disable_staff(
         &self,
         actor: Actor,
@@ -196,7 +199,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
         let values = [staff.get().into(), true.into()];
-        sql::run(&*tx, "disable an account", "UPDATE staff SET disabled = $2 WHERE id = $1", values).await?;
+        let text = "UPDATE staff SET disabled = $2 WHERE id = $1";
+        if sql::run(&*tx, "disable an account", text, values).await? == 0 {
+            return Err(StoreError::not_found("account", staff));
+        }
         end_access(&tx, staff).await?;
         tx.audit(now, actor, "staff-disabled", format!("staff:{staff}"), String::new()).await?;
         tx.commit().await
@@ -292,9 +298,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn note_login(&self, staff: StaffId, now: Timestamp) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        let text = "UPDATE staff SET failed_logins = 0, locked_until = 0 WHERE id = $1";
-        sql::run(&*tx, "note a login", text, [staff.get().into()]).await?;
-        let role = self.staff_role(staff).await?;
+        let text = "UPDATE staff SET failed_logins = 0, locked_until = 0 WHERE id = $1 RETURNING *";
+        let row: entity::staff::Model = sql::row(&*tx, "note a login", text, [staff.get().into()])
+            .await?
+            .ok_or(StoreError::not_found("account", staff))?;
+        let role = role_from(row.id, &row.role)?;
         tx.audit(now, Actor::Staff { id: staff, role }, "signed-in", format!("staff:{staff}"), String::new())
             .await?;
         tx.commit().await
@@ -337,15 +345,6 @@ impl Store {
         )
         .await?;
         row.map(SessionRow::try_from).transpose()
-    }
-
-    async fn staff_role(&self, staff: StaffId) -> Result<Role, StoreError> {
-        let text = "SELECT * FROM staff WHERE id = $1";
-        let row: entity::staff::Model =
-            sql::row(&self.connection, "find an account", text, [staff.get().into()])
-                .await?
-                .ok_or(StoreError::not_found("account", staff))?;
-        StaffRow::try_from(row).map(|staff| staff.role)
     }
 }
 

@@ -1,13 +1,15 @@
 //! What the demonstration shows of its own captured mail. The executable implements it; a real
 //! installation has none, and the pages under `/demo/` do not exist there.
 
+use domain::Timestamp;
+
 /// One captured mail, for the list.
 #[derive(Debug, Clone)]
 pub struct DemoMail {
     /// Number in order of arrival, from 1.
     pub seq: u64,
-    /// When the capture relay took it, RFC 3339.
-    pub at: String,
+    /// When the capture relay took it.
+    pub at: Timestamp,
     /// The envelope recipient.
     pub to: String,
     /// Decoded subject.

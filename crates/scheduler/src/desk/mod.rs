@@ -280,7 +280,22 @@ impl Desk {
             .into());
         }
         let mut digest = DigestBuilder::new(&signed);
-        self.store.each_frozen_row(id, |row| digest.row(row)).await?;
+        let (mut recipients, mut held) = (0, 0);
+        self.store
+            .each_frozen_row(id, |row| {
+                digest.row(row);
+                *(if row.held.is_some() { &mut held } else { &mut recipients }) += 1;
+            })
+            .await?;
+        // The cap is measured by these counts, and they are not under the signature.
+        if (recipients, held) != (broadcast.recipients, broadcast.held) {
+            return Err(Refusal::new(
+                Rule::Digest,
+                format!("the counts of broadcast {id} are not those of its rows"),
+                "return it to draft, run preflight and have it approved again",
+            )
+            .into());
+        }
         let frozen = Frozen {
             broadcast: id,
             author: broadcast.author,

@@ -109,7 +109,7 @@ impl Desk {
             self.store.freeze(actor, id, &draft.rows, finished, &signed, &findings, self.clock.now()).await?;
             digest = Some(finished);
         } else {
-            self.store.keep_findings(id, &findings).await?;
+            self.store.keep_findings(actor, id, &findings, self.clock.now()).await?;
         }
         let held: u64 = draft.held.values().sum();
         Ok(PreflightAnswer {

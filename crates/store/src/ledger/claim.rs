@@ -99,21 +99,33 @@ impl Store {
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
         let mut values: Vec<sea_orm::Value> = vec![worker.id.get().into()];
-        let mut text = "SELECT * FROM delivery WHERE state = 'submitting' AND lease_id <> $1".to_owned();
+        // The states narrow the search to the index; no other broadcast has rows in flight.
+        let mut text = "SELECT * FROM delivery WHERE broadcast_id IN \
+             (SELECT id FROM broadcast WHERE state IN ('sending', 'stopped', 'cancelled')) \
+             AND state = 'submitting' AND lease_id <> $1"
+            .to_owned();
         if tx.engine() == Engine::Postgres {
             text += " AND lease_until < $2";
             values.push(now.millis().into());
         }
         let rows: Vec<entity::delivery::Model> =
             sql::rows(&*tx, "find abandoned rows", &text, values).await?;
+        let mut declared = 0;
         for row in &rows {
             let lost = read_delivery(row)?.next(&DeliveryEvent::OutcomeLost)?;
-            sql::run(
+            // Its worker may be alive after all and have written the outcome since the look.
+            declared += sql::run(
                 &*tx,
                 "declare a row unknown",
                 "UPDATE delivery SET state = $2, lease_id = 0, lease_until = 0, settled_at = $3 \
-                 WHERE id = $1 AND state = 'submitting'",
-                [row.id.into(), lost.state().as_str().into(), now.millis().into()],
+                 WHERE id = $1 AND state = 'submitting' AND lease_id = $4 AND lease_until = $5",
+                [
+                    row.id.into(),
+                    lost.state().as_str().into(),
+                    now.millis().into(),
+                    row.lease_id.into(),
+                    row.lease_until.into(),
+                ],
             )
             .await?;
         }
@@ -123,7 +135,7 @@ impl Store {
             sql::run(&*tx, "free claimed rows", text, [worker.id.get().into()]).await?;
         }
         tx.commit().await?;
-        Ok(rows.len() as u64)
+        Ok(declared)
     }
 
     /// Claims rows of an approved, sending broadcast that are due and free: deferred ones first,

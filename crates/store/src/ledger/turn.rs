@@ -1,10 +1,10 @@
 //! One commit of the sending loop: outcomes of finished submissions, intents of the next ones.
 
 use super::{ClaimedRow, Outcome, SubmitPermit, Worker, WorkerTerms};
-use crate::{Engine, Store, StoreError, WriteTx, sql};
+use crate::{Store, StoreError, WriteTx, sql};
 use domain::{Delivery, DeliveryEvent, SmtpReply, Timestamp};
 use sea_orm::{FromQueryResult, Value};
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 /// Values per outcome row in the statement below.
 const OUTCOME_VALUES: usize = 10;
@@ -22,9 +22,11 @@ pub struct Turn {
     pub fenced: u64,
 }
 
-#[derive(FromQueryResult)]
-struct RowId {
+/// A durable intent: which row, under the lease of which claim.
+#[derive(FromQueryResult, PartialEq, Eq, Hash)]
+struct Granted {
     id: i64,
+    lease_until: i64,
 }
 
 impl Store {
@@ -44,14 +46,14 @@ impl Store {
     ) -> Result<Turn, StoreError> {
         let tx = self.write().await?;
         let written = write_outcomes(&tx, worker, outcomes).await?;
-        let now = sql::database_now(&*tx).await?;
-        let lease_until = now.plus(terms.submission_max);
-        let granted = write_intents(&tx, worker, &intents, now, lease_until).await?;
+        let mut granted = write_intents(&tx, worker, &intents, terms.submission_max).await?;
         tx.commit().await?;
 
         let mut turn = Turn { fenced: outcomes.len() as u64 - written, ..Turn::default() };
         for row in intents {
-            if granted.contains(&row.id.get()) {
+            let lease_until = row.lease_until.plus(terms.submission_max);
+            // Taken out: two copies of one claim are worth one permit.
+            if granted.remove(&Granted { id: row.id.get(), lease_until: lease_until.millis() }) {
                 let intent = row.delivery.clone().next(&DeliveryEvent::IntentCommitted { lease_until })?;
                 turn.permits.push(SubmitPermit::mint(row, intent));
             } else {
@@ -132,54 +134,65 @@ fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
     }
 }
 
-/// Ids of the rows whose intent this transaction holds.
+/// The intents that this transaction holds. A submission's lease continues the lease of its claim:
+/// so a repeated turn knows its own intents, and a stale claim of the same row by the same worker
+/// is told from the one that is being submitted.
 async fn write_intents(
     tx: &WriteTx,
     worker: Worker,
     intents: &[ClaimedRow],
-    now: Timestamp,
-    lease_until: Timestamp,
-) -> Result<HashSet<i64>, StoreError> {
+    submission_max: Duration,
+) -> Result<HashSet<Granted>, StoreError> {
+    let now = sql::database_now(&**tx).await?;
+    let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
     let mut granted = HashSet::new();
     let mut broadcasts: Vec<i64> = intents.iter().map(|row| row.broadcast.get()).collect();
     broadcasts.sort_unstable();
     broadcasts.dedup();
     for broadcast in broadcasts {
-        if !is_sending(tx, broadcast).await? {
+        if !is_sending(tx, broadcast, now).await? {
             continue;
         }
         let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast.get() == broadcast).collect();
         let tuples: Vec<String> = (0..rows.len())
-            .map(|n| format!("(CAST(${} AS BIGINT), CAST(${} AS BIGINT))", 4 + 2 * n, 5 + 2 * n))
+            .map(|n| {
+                let from = 4 + 3 * n;
+                format!(
+                    "(CAST(${} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))",
+                    from,
+                    from + 1,
+                    from + 2
+                )
+            })
             .collect();
-        let mut values: Vec<Value> =
-            vec![worker.id.get().into(), now.millis().into(), lease_until.millis().into()];
+        let mut values: Vec<Value> = vec![worker.id.get().into(), now.millis().into(), submission_max.into()];
         for row in &rows {
             values.push(row.id.get().into());
             values.push(i64::from(row.attempts().get()).into());
+            values.push(row.lease_until.millis().into());
         }
         let text = format!(
-            "WITH wanted (id, attempts) AS (VALUES {}) \
+            "WITH wanted (id, attempts, claimed_until) AS (VALUES {}) \
              UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
-             lease_until = $3 FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
+             lease_until = wanted.claimed_until + $3 \
+             FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
              AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
-                   AND delivery.lease_until > $2) \
-               OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1)) \
-             RETURNING delivery.id",
+                   AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
+               OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
+                   AND delivery.lease_until = wanted.claimed_until + $3)) \
+             RETURNING delivery.id, delivery.lease_until",
             tuples.join(", ")
         );
-        let ids: Vec<RowId> = sql::rows(&**tx, "write intents", &text, values).await?;
-        granted.extend(ids.into_iter().map(|row| row.id));
+        granted.extend(sql::rows::<Granted>(&**tx, "write intents", &text, values).await?);
     }
     Ok(granted)
 }
 
-/// Whether the broadcast is sending; on PostgreSQL a stop waits for this transaction.
-async fn is_sending(tx: &WriteTx, broadcast: i64) -> Result<bool, StoreError> {
-    let text = match tx.engine() {
-        Engine::Sqlite => "SELECT id FROM broadcast WHERE id = $1 AND state = 'sending'",
-        Engine::Postgres => "SELECT id FROM broadcast WHERE id = $1 AND state = 'sending' FOR SHARE",
-    };
-    let row: Option<RowId> = sql::row(&**tx, "check for a stop", text, [broadcast.into()]).await?;
-    Ok(row.is_some())
+/// Whether the broadcast is sending and its end has not come; a stop waits for this transaction.
+async fn is_sending(tx: &WriteTx, broadcast: i64, now: Timestamp) -> Result<bool, StoreError> {
+    tx.look_at_broadcast(broadcast).await?;
+    let text = "SELECT COUNT(*) AS n FROM broadcast WHERE id = $1 AND state = 'sending' \
+                AND (finish_by IS NULL OR finish_by > $2)";
+    let values = [broadcast.into(), now.millis().into()];
+    Ok(sql::number(&**tx, "check for a stop", text, values).await? > 0)
 }

@@ -32,7 +32,8 @@ async fn the_same_key_is_the_same_draft_however_often_it_is_sent() {
 async fn freezing_writes_one_row_per_recipient_and_the_digest() {
     for fresh in Fresh::each().await {
         let id = fresh.draft("a").await;
-        let rows: Vec<FreezeRow> = (1..=2_100).map(|n| if n % 100 == 0 { held(n) } else { member(n) }).collect();
+        let rows: Vec<FreezeRow> =
+            (1..=2_100).map(|n| if n % 100 == 0 { held(n) } else { member(n) }).collect();
         fresh.freeze(id, &rows, SIGNED).await;
         let broadcast = fresh.broadcast(id).await;
         assert_eq!(broadcast.state, BroadcastState::Preflighted);
@@ -99,7 +100,10 @@ async fn a_return_to_the_author_voids_snapshot_and_signatures() {
         assert_eq!(fresh.broadcast(id).await.state, BroadcastState::Draft);
         assert_void(&fresh, id).await;
         fresh.freeze(id, &members(3), SIGNED).await;
-        assert!(fresh.release(id).await.is_err(), "the old signature is gone, although the digest is the same");
+        assert!(
+            fresh.release(id).await.is_err(),
+            "the old signature is gone, although the digest is the same"
+        );
     }
 }
 
@@ -152,7 +156,8 @@ async fn steps_that_are_not_possible_are_refused_and_change_nothing() {
             assert_refused(&fresh, sending, step).await;
         }
         fresh.store.cancel_broadcast(fresh.author, sending, "中止", NOW).await.expect("cancelled");
-        let all = ["freeze", "edit", "return", "request", "sign", "release", "stop", "resume", "expire", "cancel"];
+        let all =
+            ["freeze", "edit", "return", "request", "sign", "release", "stop", "resume", "expire", "cancel"];
         for step in all {
             assert_refused(&fresh, sending, step).await;
         }

@@ -220,7 +220,8 @@ impl Fresh {
 }
 
 async fn add_staff(store: &Store, email: &str, role: Role) -> Actor {
-    let id = store.add_staff(Actor::LocalEngineer, email, email, role, "hash", NOW).await.expect("an account");
+    let id =
+        store.add_staff(Actor::LocalEngineer, email, email, role, "hash", NOW).await.expect("an account");
     Actor::Staff { id, role }
 }
 

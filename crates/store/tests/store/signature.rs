@@ -70,7 +70,11 @@ async fn a_signature_ends_with_the_account_or_the_role_of_its_signer() {
         let refused = fresh.release(demoted).await.expect_err("the signer is no approver any more");
         assert_eq!(rule(&refused), Some(Rule::Approval));
         assert_eq!(fresh.broadcast(demoted).await.state, BroadcastState::AwaitingApproval);
-        assert_eq!(fresh.sign(fresh.second, demoted).await.expect("signed"), (1, 1), "one of the two is valid");
+        assert_eq!(
+            fresh.sign(fresh.second, demoted).await.expect("signed"),
+            (1, 1),
+            "one of the two is valid"
+        );
         fresh.release(demoted).await.expect("the second approver's signature suffices");
 
         fresh.tamper(&format!("UPDATE staff SET role = 'approver' WHERE id = {signer}")).await;
@@ -79,7 +83,10 @@ async fn a_signature_ends_with_the_account_or_the_role_of_its_signer() {
         let refused = fresh.release(disabled).await.expect_err("the signer is disabled");
         assert_eq!(rule(&refused), Some(Rule::Approval));
         assert_eq!(fresh.broadcast(disabled).await.state, BroadcastState::AwaitingApproval);
-        assert_eq!(fresh.number("SELECT COUNT(*) AS n FROM broadcast WHERE released_at IS NOT NULL").await, 1);
+        assert_eq!(
+            fresh.number("SELECT COUNT(*) AS n FROM broadcast WHERE released_at IS NOT NULL").await,
+            1
+        );
     }
 }
 

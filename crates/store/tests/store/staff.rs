@@ -111,7 +111,8 @@ async fn many_people_sign_in_at_the_same_moment() {
 async fn a_sign_in_name_is_taken_in_any_letter_case() {
     for fresh in Fresh::each().await {
         fresh.staff("a@example.jp", Role::Viewer).await;
-        let again = fresh.store.add_staff(Actor::LocalEngineer, " A@EXAMPLE.jp ", "A", Role::Approver, "h", NOW);
+        let again =
+            fresh.store.add_staff(Actor::LocalEngineer, " A@EXAMPLE.jp ", "A", Role::Approver, "h", NOW);
         let refused = again.await.expect_err("the name is taken");
         assert!(matches!(refused, StoreError::Exists { what: "account", .. }), "{refused}");
     }

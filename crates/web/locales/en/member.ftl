@@ -3,6 +3,7 @@ not-answered = Not reported yet
 not-answered-say = Opening the mail is not a report. Answer the questions below and send them.
 answered-at = Reported { $at }
 answered-change = You can change it below.
+answer-change-open = Change the report
 answer-title = Please report
 answer-do = Send the report
 answer-change-do = Send the changed report

@@ -3,6 +3,7 @@ not-answered = まだ報告されていません
 not-answered-say = メールを開いただけでは報告になりません。下の質問に答えて送ってください。
 answered-at = 報告済み { $at }
 answered-change = 内容は下から変えられます。
+answer-change-open = 報告を変える
 answer-title = ご報告のお願い
 answer-do = 報告する
 answer-change-do = 内容を変えて報告し直す

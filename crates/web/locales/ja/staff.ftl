@@ -161,6 +161,7 @@ member-history = この会員へのお知らせ
 member-no-history = まだお知らせはありません。
 demo-title = 届いたメール（体験用）
 demo-say = 会員に届くはずのメールを、この体験環境の中だけで受け取ったものです。外には出ていません。
+demo-headers = そのほかのヘッダー
 demo-none = まだメールはありません。お知らせを送ると、ここに届きます。
 demo-answer = 会員として回答する
 audience-non-respondents = お知らせ { $id } に未回答の人

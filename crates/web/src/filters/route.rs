@@ -158,9 +158,12 @@ impl Routes {
                 } else {
                     Fault::NotFound
                 };
-                let door = if path.as_str().starts_with("/api/") { Door::Api } else { Door::Open };
+                let under = |area| path.as_str().starts_with(area);
+                let door = if under("/api/") { Door::Api } else { Door::Open };
+                // A personal link's page knows nobody, also when the link is broken.
+                let knows_staff = !["/api/", "/r/", "/u/"].into_iter().any(under);
                 let lang = call::language(&headers, app.web.settings.language);
-                let seen = Call {
+                let mut seen = Call {
                     app: app.clone(),
                     lang,
                     method: Method::GET,
@@ -172,7 +175,13 @@ impl Routes {
                     body: Bytes::new(),
                     signed: None,
                 };
-                async move { fault.into_response(&seen, door) }
+                async move {
+                    if knows_staff {
+                        seen.signed = session(&seen).await.ok().flatten();
+                    }
+                    let door = if seen.signed.is_some() { Door::Staff } else { door };
+                    fault.into_response(&seen, door)
+                }
             })
             .boxed();
         let folded = filters.into_iter().reduce(|all, next| all.or(next).unify().boxed());

@@ -84,10 +84,15 @@ impl Seen {
             send: author && state == S::Approved,
             stop: role.may_stop() && state == S::Sending,
             resume: judge && state == S::Stopped,
-            cancel: role.may_stop() && !matches!(state, S::Completed | S::Cancelled | S::Expired),
+            cancel: role.may_stop() && may_cancel(state),
             settle: author && self.tally.unknown > 0 && state.is_released(),
         }
     }
+}
+
+/// There is something left that could be sent.
+pub(super) fn may_cancel(state: BroadcastState) -> bool {
+    !matches!(state, BroadcastState::Completed | BroadcastState::Cancelled | BroadcastState::Expired)
 }
 
 async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {

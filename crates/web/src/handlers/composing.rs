@@ -135,7 +135,7 @@ async fn form_page(call: &Call, about: &Subject, mistakes: Vec<String>) -> Resul
     };
     let key = typed.get("idempotency_key").to_owned();
     let mut s = shell(call, title);
-    (s.here, s.nature) = ("home", fixed_nature);
+    (s.here, s.nature, s.narrow) = ("home", fixed_nature, true);
     Ok(html(&NewBroadcastPage {
         s,
         t,

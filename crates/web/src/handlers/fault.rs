@@ -4,6 +4,7 @@
 use super::reply;
 use crate::{
     filters::{Call, Door},
+    i18n::Lang,
     pages::{FaultPage, html},
 };
 use domain::{Refusal, Rule};
@@ -132,24 +133,14 @@ impl Fault {
         let mut shell = super::shell(call, t.get(&format!("fault-{stem}-title")));
         shell.narrow = true;
         shell.member = matches!(door, Door::Open);
-        let page = match &self {
-            Self::Refused(refusal) => FaultPage {
-                text: t.word("rule", refusal.rule),
-                way_on: t.word("rule-way", refusal.rule),
-                rule: format!("{} ― {}", refusal.rule, refusal.text),
-                back: back(call),
-                s: shell,
-                t,
-            },
-            _ => FaultPage {
-                text: t.get(&format!("fault-{stem}")),
-                way_on: way_on(call, stem),
-                rule: String::new(),
-                back: back(call),
-                s: shell,
-                t,
-            },
+        let (text, way_on, rule) = match &self {
+            Self::Refused(refusal) => {
+                (t.word("rule", refusal.rule), t.word("rule-way", refusal.rule), cited(call, refusal))
+            }
+            _ => (t.get(&format!("fault-{stem}")), way_on(call, stem), String::new()),
         };
+        let (back, label) = back(call);
+        let page = FaultPage { s: shell, t, text, way_on, rule, back, back_label: t.get(label) };
         reply::with_status(reply::html(html(&page)), status)
     }
 
@@ -186,15 +177,23 @@ fn way_on(call: &Call, stem: &str) -> String {
     if text == id { String::new() } else { text }
 }
 
-/// Where "back" leads: a step on a broadcast returns to the broadcast.
-fn back(call: &Call) -> String {
+/// The rule's stable word; the refusal's own sentence is English and stands on English pages only.
+fn cited(call: &Call, refusal: &Refusal) -> String {
+    match call.lang {
+        Lang::Ja => refusal.rule.to_string(),
+        Lang::En => format!("{} ― {}", refusal.rule, refusal.text),
+    }
+}
+
+/// Where the button leads and the id of its text: a step on a broadcast returns to the broadcast.
+fn back(call: &Call) -> (String, &'static str) {
     let parts: Vec<&str> = call.path.split('/').collect();
     match parts.as_slice() {
         ["", area @ ("broadcasts" | "exercises" | "replies"), id, ..] if id.parse::<i64>().is_ok() => {
-            format!("/{area}/{id}")
+            (format!("/{area}/{id}"), "go-back")
         }
-        _ if call.signed.is_some() => "/".to_owned(),
-        _ => "/verify".to_owned(),
+        _ if call.signed.is_some() => ("/".to_owned(), "go-home"),
+        _ => ("/verify".to_owned(), "verify-link"),
     }
 }
 

@@ -129,6 +129,7 @@ async fn row(
         total: tally.total(),
         accepted: grouped(tally.accepted),
         total_text: grouped(tally.total()),
+        unknown: (tally.unknown > 0).then(|| grouped(tally.unknown)),
         subject: broadcast.subject,
     })
 }

@@ -168,6 +168,7 @@ async fn answer_page(
         s,
         t,
         action: call.path.clone(),
+        folded: stored.is_some() && typed.is_none(),
         answered_at: stored.map(|stored| times.short(stored.answered_at)),
         given: given(questions, &answers),
         open: !views.is_empty(),

@@ -8,6 +8,7 @@
 use super::{Fault, reply, shell};
 use crate::{
     filters::Call,
+    i18n::Texts,
     pages::{RepliesPage, ReplyMember, ReplyPage, ReplyRow, Times, grouped, html},
 };
 use bytes::Bytes;
@@ -79,7 +80,7 @@ pub(crate) async fn show(call: Call, id: ReplyId) -> Result<Response, Fault> {
         from: stored.summary.from_header.clone(),
         at: times.long(stored.summary.received_at),
         body: stored.body_text.clone(),
-        reason: stored.summary.reason.clone().unwrap_or_default(),
+        reason: stored.summary.reason.as_deref().map(|reason| reason_words(t, reason)).unwrap_or_default(),
         size: grouped(stored.raw.len() as u64),
         member: member.map(|known| ReplyMember {
             id: known.member.id,
@@ -115,6 +116,13 @@ fn open(call: &Call) -> Result<&ReplyBox, Fault> {
         return Err(Fault::Forbidden);
     }
     call.app.web.replybox.as_ref().ok_or(Fault::NotFound)
+}
+
+/// Why the sink classified it so, in words; an unknown word stands as it is.
+fn reason_words(t: Texts, reason: &str) -> String {
+    let id = format!("reply-why-{reason}");
+    let text = t.get(&id);
+    if text == id { reason.to_owned() } else { text }
 }
 
 fn subject(call: &Call, text: &str) -> String {

@@ -1,11 +1,11 @@
 //! The steps of a broadcast, each a POST that goes through the desk.
 
-use super::{Fault, reply, shell};
+use super::{Fault, broadcasts::may_cancel, reply, shell};
 use crate::{
     filters::{Call, Door, Routes, post},
     pages::{CancelPage, grouped, html},
 };
-use domain::{Actor, BroadcastId, ContentDigest};
+use domain::{Actor, BroadcastId, ContentDigest, Refusal, Rule};
 use store::Settlement;
 use warp::reply::Response;
 
@@ -83,6 +83,13 @@ pub(super) async fn cancel_form(call: Call, id: BroadcastId) -> Result<Response,
     }
     let store = &call.app.web.store;
     let broadcast = store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    if !may_cancel(broadcast.state) {
+        return Err(Fault::from(Refusal::new(
+            Rule::State,
+            format!("broadcast {id} is {}: nothing is left to be cancelled", broadcast.state),
+            "read its ledger",
+        )));
+    }
     let open = store.tally(id).await?.open();
     let t = call.texts();
     let mut s = shell(&call, t.get("cancel-title"));

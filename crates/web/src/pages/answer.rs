@@ -43,6 +43,8 @@ pub(crate) struct AnswerPage {
     pub(crate) mistakes: Vec<String>,
     /// There is something to answer.
     pub(crate) open: bool,
+    /// The questions are folded away: they were answered, and nothing is wrong.
+    pub(crate) folded: bool,
 }
 
 /// A heading, some sentences, at most one button.

@@ -27,6 +27,7 @@ pub(crate) struct FaultPage {
     /// Stable word of the rule that refused, or empty.
     pub(crate) rule: String,
     pub(crate) back: String,
+    pub(crate) back_label: String,
 }
 
 /// A notice that waits for the reader's signature.
@@ -67,6 +68,8 @@ pub(crate) struct NoticeRow {
     pub(crate) total: u64,
     pub(crate) accepted: String,
     pub(crate) total_text: String,
+    /// Rows a person has to settle, if any.
+    pub(crate) unknown: Option<String>,
 }
 
 /// `/`.

@@ -23,7 +23,9 @@ pub(crate) use broadcast::{
 pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, TimelineItem};
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};
 pub(crate) use rate_chart::{RateChart, rate_chart};
-pub(crate) use replies::{DemoMailPage, DemoMailsPage, RepliesPage, ReplyMember, ReplyPage, ReplyRow};
+pub(crate) use replies::{
+    DemoMailPage, DemoMailRow, DemoMailsPage, RepliesPage, ReplyMember, ReplyPage, ReplyRow,
+};
 pub(crate) use report::{ReportPage, ReportRow};
 pub(crate) use roster::{HistoryRow, MemberPage, MemberRow, MembersPage};
 pub(crate) use tile_map::{TileCount, tile_map};

@@ -23,7 +23,7 @@ pub(crate) struct RateChart<'a> {
 
 const WIDTH: u64 = 640;
 const HEIGHT: u64 = 300;
-const LEFT: u64 = 48;
+const LEFT: u64 = 64;
 const RIGHT: u64 = 632;
 const TOP: u64 = 12;
 const BOTTOM: u64 = 264;
@@ -46,7 +46,7 @@ pub(crate) fn rate_chart(t: Texts, chart: &RateChart<'_>) -> String {
     let mut svg = String::with_capacity(8 * 1024);
     let _ = write!(
         svg,
-        r#"<svg class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{summary}"><title>{summary}</title>"#
+        r#"<svg class="drawing chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{summary}"><title>{summary}</title>"#
     );
     marks(&mut svg);
     hours(&mut svg, chart);
@@ -90,9 +90,11 @@ fn hours(svg: &mut String, chart: &RateChart<'_>) {
             _ => "middle",
         };
         let label = at.in_zone(chart.zone).format(format);
+        // On a phone there is room for three.
+        let class = if part % 2 == 1 { r#" class="between""# } else { "" };
         let _ = write!(
             svg,
-            r##"<line x1="{x}" y1="{BOTTOM}" x2="{x}" y2="{}" stroke="#4d4d4d"/><text x="{x}" y="{}" text-anchor="{anchor}" font-size="14" fill="#4d4d4d">{label}</text>"##,
+            r##"<line x1="{x}" y1="{BOTTOM}" x2="{x}" y2="{}" stroke="#4d4d4d"/><text x="{x}" y="{}" text-anchor="{anchor}" font-size="14" fill="#4d4d4d"{class}>{label}</text>"##,
             BOTTOM + 6,
             BOTTOM + 24,
         );
@@ -140,7 +142,7 @@ mod tests {
     fn half_of_the_people_after_half_of_the_time_is_the_middle() {
         let answers = [at(600)];
         let path = line(&chart(&answers, 2));
-        assert_eq!(path, format!("M48 264H{}V{}H632", (48 + 632) / 2, (264 + 12) / 2));
+        assert_eq!(path, format!("M{LEFT} 264H{}V{}H632", (LEFT + 632) / 2, (264 + 12) / 2));
     }
 
     #[test]
@@ -164,7 +166,7 @@ mod tests {
         let answers = [at(-5), at(100_000)];
         for reached in [0, 1] {
             let path = line(&chart(&answers, reached));
-            assert!(path.starts_with("M48 264H48"), "{path}");
+            assert!(path.starts_with(&format!("M{LEFT} 264H{LEFT}")), "{path}");
             assert!(path.ends_with("H632"), "{path}");
         }
     }

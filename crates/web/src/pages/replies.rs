@@ -1,7 +1,7 @@
 //! Replies, and the demonstration's captured mail.
 
 use super::Shell;
-use crate::{demo::DemoMail, i18n::Texts};
+use crate::i18n::Texts;
 use askama::Template;
 use domain::{BroadcastId, MemberId, ReplyClass, ReplyId};
 
@@ -62,13 +62,24 @@ pub(crate) struct ReplyPage {
     pub(crate) may_mark: bool,
 }
 
+/// One captured mail of the demonstration.
+#[derive(Debug, Clone)]
+pub(crate) struct DemoMailRow {
+    pub(crate) seq: u64,
+    pub(crate) subject: String,
+    pub(crate) to: String,
+    pub(crate) at: String,
+    /// Path of the member's page.
+    pub(crate) answer: Option<String>,
+}
+
 /// `/demo/mails`.
 #[derive(Template)]
 #[template(path = "demo_mails.html")]
 pub(crate) struct DemoMailsPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
-    pub(crate) rows: Vec<DemoMail>,
+    pub(crate) rows: Vec<DemoMailRow>,
 }
 
 /// `/demo/mails/{seq}`.
@@ -77,7 +88,10 @@ pub(crate) struct DemoMailsPage {
 pub(crate) struct DemoMailPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
-    pub(crate) mail: DemoMail,
+    pub(crate) mail: DemoMailRow,
+    /// What a reader looks at.
     pub(crate) headers: Vec<(String, String)>,
+    /// What only machines look at.
+    pub(crate) rest: Vec<(String, String)>,
     pub(crate) text: String,
 }

@@ -86,7 +86,7 @@ pub(crate) fn tile_map(t: Texts, counts: &[TileCount]) -> String {
     let label = escape(&t.get("map-title"));
     let _ = write!(
         svg,
-        r#"<svg class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">"#
+        r#"<svg class="drawing map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">"#
     );
     legend(&mut svg, t);
     for (name, code) in PREFECTURES.iter().zip(1u8..) {
@@ -118,10 +118,10 @@ fn tile(svg: &mut String, t: Texts, place: (u16, u16), name: &str, answered: u64
     };
     let figure = if reached == 0 { "―".to_owned() } else { format!("{}%", percent(answered, reached)) };
     let middle = x + SIDE / 2;
-    let size = if short.chars().count() > 2 { 13 } else { 15 };
+    let (class, size) = if short.chars().count() > 2 { ("long", 13) } else { ("short", 15) };
     let _ = write!(
         svg,
-        r#"<g><title>{title}</title><rect x="{x}" y="{y}" width="{SIDE}" height="{SIDE}" rx="4" fill="{fill}" {edge}/><text x="{middle}" y="{}" text-anchor="middle" font-size="{size}" fill="{ink}">{short}</text><text x="{middle}" y="{}" text-anchor="middle" font-size="13" font-weight="700" fill="{ink}">{figure}</text></g>"#,
+        r#"<g><title>{title}</title><rect x="{x}" y="{y}" width="{SIDE}" height="{SIDE}" rx="4" fill="{fill}" {edge}/><text class="{class}" x="{middle}" y="{}" text-anchor="middle" font-size="{size}" fill="{ink}">{short}</text><text class="rate" x="{middle}" y="{}" text-anchor="middle" font-size="13" font-weight="700" fill="{ink}">{figure}</text></g>"#,
         y + 20,
         y + 38,
     );

@@ -40,7 +40,7 @@ fn read(captured: &Captured) -> DemoMailFull {
     DemoMailFull {
         mail: DemoMail {
             seq: captured.seq,
-            at: captured.at.to_rfc3339(),
+            at: captured.at,
             to: captured.recipients.join(", "),
             subject,
             answer: answer_path(&text),
@@ -51,6 +51,9 @@ fn read(captured: &Captured) -> DemoMailFull {
 }
 
 fn shown(value: &HeaderValue<'_>, raw: &[u8], header: &mail_parser::Header<'_>) -> String {
+    if let HeaderValue::Address(people) = value {
+        return people.iter().map(person).collect::<Vec<_>>().join(", ");
+    }
     match value.as_text() {
         Some(text) => text.to_owned(),
         None => {
@@ -59,6 +62,11 @@ fn shown(value: &HeaderValue<'_>, raw: &[u8], header: &mail_parser::Header<'_>) 
             String::from_utf8_lossy(field).trim().to_owned()
         }
     }
+}
+
+fn person(person: &mail_parser::Addr<'_>) -> String {
+    let address = person.address().unwrap_or_default();
+    person.name().map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>"))
 }
 
 fn answer_path(text: &str) -> Option<String> {

@@ -1,0 +1,301 @@
+//! Decisions at the desk.
+
+use crate::office::{Office, START, notice, rule, to};
+use domain::{Actor, BroadcastState, DeliveryEvent, Nature, Role, Rule};
+use notice::preflight::Level;
+use registry::create_audience;
+use scheduler::{DeskSettings, NewNotice, PreflightAnswer};
+use std::time::Duration;
+use store::Settlement;
+
+fn blocks(answer: &PreflightAnswer) -> Vec<&str> {
+    let blocking = answer.findings.iter().filter(|finding| finding.level == Level::Block);
+    blocking.map(|finding| finding.rule).collect()
+}
+
+#[tokio::test]
+async fn only_a_coordinator_writes_and_only_the_author_changes() {
+    for office in Office::each().await {
+        let colleague = office.staff("c@example.jp", Role::Coordinator).await;
+        let viewer = office.staff("v@example.jp", Role::Viewer).await;
+        for actor in [office.approver, viewer, Actor::LocalEngineer, Actor::Scheduler] {
+            assert_eq!(rule(office.desk.draft(actor, &notice("a")).await), Rule::Role, "{actor}");
+        }
+        let id = office.draft(&notice("a")).await;
+        assert_eq!(rule(office.desk.edit(colleague, id, &notice("b")).await), Rule::Role);
+        office.desk.edit(office.author, id, &notice("b")).await.expect("the author may");
+        assert_eq!(office.broadcast(id).await.body, "b");
+    }
+}
+
+#[tokio::test]
+async fn preflight_freezes_what_passes() {
+    for office in Office::each().await {
+        let id = office.draft(&notice("{{name}} 様")).await;
+        let answer = office.preflight(id).await;
+        assert!(answer.ok, "{:?}", answer.findings);
+        assert_eq!((answer.recipients, answer.held), (4, 0));
+        let broadcast = office.broadcast(id).await;
+        assert_eq!(broadcast.state, BroadcastState::Preflighted);
+        assert_eq!(broadcast.digest.map(|digest| digest.to_string()), answer.digest);
+        assert_eq!(office.addressed(id).await, ["001", "002", "003", "004"]);
+        assert_eq!(answer.forecast.seconds, 1, "four at ten a second");
+        let again = office.preflight(id).await;
+        assert_eq!(again.digest, answer.digest, "the same content has the same digest");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_field_blocks_and_nothing_is_frozen() {
+    for office in Office::each().await {
+        let id = office.draft(&notice("{{nmae}} 様")).await;
+        let answer = office.preflight(id).await;
+        assert!(!answer.ok && answer.digest.is_none());
+        assert!(blocks(&answer).contains(&"unknown-field"), "{:?}", answer.findings);
+        let broadcast = office.broadcast(id).await;
+        assert_eq!((broadcast.state, broadcast.digest), (BroadcastState::Draft, None));
+        assert!(broadcast.findings.contains("unknown-field"), "the page shows why");
+        assert_eq!(office.rows(id).await, []);
+        assert_eq!(rule(office.desk.request_approval(office.author, id).await), Rule::State);
+    }
+}
+
+#[tokio::test]
+async fn an_audience_of_nobody_blocks() {
+    for office in Office::each().await {
+        let condition = ["prefecture=沖縄県".parse().expect("a condition")];
+        create_audience(office.store(), office.author, "okinawa", &condition, START).await.expect("saved");
+        let id = office.draft(&to("okinawa", "本文")).await;
+        let answer = office.preflight(id).await;
+        assert_eq!((answer.ok, blocks(&answer)), (false, vec!["no-recipients"]));
+        assert_eq!(office.state(id).await, BroadcastState::Draft);
+    }
+}
+
+#[tokio::test]
+async fn members_who_cannot_be_written_to_are_held_with_the_reason() {
+    for office in Office::each().await {
+        office
+            .import(
+                "会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態\n\
+                 005,伊藤 蒼,イトウ アオイ,,東京都,東病院,保健師,2026,正会員\n\
+                 006,渡辺 樹,ワタナベ イツキ,M1@example.jp,東京都,東病院,保健師,2026,正会員\n\
+                 007,山本 凛,ヤマモト リン,m7@example.jp,東京都,null,保健師,2026,正会員\n",
+            )
+            .await;
+        let id = office.draft(&notice("{{facility}} の {{name}} 様")).await;
+        let answer = office.preflight(id).await;
+        assert!(answer.ok, "{:?}", answer.findings);
+        assert_eq!((answer.recipients, answer.held), (3, 4));
+        let rows = office.rows(id).await;
+        let held: Vec<(&str, &str)> = rows
+            .iter()
+            .filter_map(|row| Some((row.member_no.as_str(), row.held_reason.as_deref()?)))
+            .collect();
+        let expected = [
+            ("004", "missing-field:facility"),
+            ("005", "no-address"),
+            ("006", "shared-address"),
+            ("007", "missing-field:facility"),
+        ];
+        assert_eq!(held, expected);
+        office.desk.request_approval(office.author, id).await.expect("asked");
+        office.approve(id).await;
+        office.desk.send(office.author, id).await.expect("released");
+        office.deliver(id).await;
+        let tally = office.store().tally(id).await.expect("counted");
+        assert_eq!((tally.accepted, tally.held), (3, 4), "the held ones stay held to the end");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_that_blocks_takes_back_the_one_that_passed() {
+    for office in Office::each().await {
+        let id = office.draft(&notice("{{name}} 様")).await;
+        assert!(office.preflight(id).await.ok);
+        office.tamper("UPDATE member SET status = 'withdrawn'").await;
+        assert!(!office.preflight(id).await.ok);
+        let broadcast = office.broadcast(id).await;
+        assert_eq!((broadcast.state, broadcast.digest), (BroadcastState::Draft, None));
+        assert_eq!(rule(office.desk.request_approval(office.author, id).await), Rule::State);
+    }
+}
+
+#[tokio::test]
+async fn a_test_reaches_the_test_roster_and_nobody_else() {
+    for office in Office::each().await {
+        let test = NewNotice { nature: Nature::Test, ..notice("試験です") };
+        let id = office.draft(&test).await;
+        assert!(!office.preflight(id).await.ok, "the test roster is empty");
+        let number = "003".parse().expect("a number");
+        office.store().add_to_test_roster(office.author, &number, START).await.expect("added");
+        assert!(office.preflight(id).await.ok);
+        assert_eq!(office.addressed(id).await, ["003"]);
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_changed_after_the_signature_refuses_the_release() {
+    let changes: [fn(&mut DeskSettings); 6] = [
+        |settings| settings.contact = "別の連絡先".into(),
+        |settings| settings.from = "drill@example.org".into(),
+        |settings| settings.rates.clear(),
+        |settings| settings.daily_cap = 100_000,
+        |settings| settings.public_url = "https://evil.example.org".into(),
+        |settings| settings.sink_domain = "other.example.jp".into(),
+    ];
+    for office in Office::each().await {
+        let id = office.approved(&notice("本文")).await;
+        for change in changes {
+            let sent = office.desk_with(change).send(office.author, id).await;
+            assert_eq!(rule(sent), Rule::Digest);
+            assert_eq!(office.state(id).await, BroadcastState::Approved);
+        }
+        office.desk.send(office.author, id).await.expect("under the configuration that was signed");
+    }
+}
+
+#[tokio::test]
+async fn rows_changed_after_the_signature_refuse_the_release() {
+    for office in Office::each().await {
+        let changes = [
+            "UPDATE delivery SET address = 'x@example.org' WHERE member_no = '001'",
+            "UPDATE delivery SET fields = '{}' WHERE member_no = '001'",
+            "UPDATE delivery SET held_reason = 'no-address' WHERE member_no = '001'",
+            "DELETE FROM delivery WHERE member_no = '001'",
+        ];
+        for (n, change) in changes.iter().enumerate() {
+            let id = office.approved(&notice(&format!("本文{n}"))).await;
+            office.tamper(&format!("{change} AND broadcast_id = {id}")).await;
+            assert_eq!(rule(office.desk.send(office.author, id).await), Rule::Digest, "{change}");
+            assert_eq!(office.state(id).await, BroadcastState::Approved);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_actual_notice_wants_its_word_and_an_exercise_none() {
+    for office in Office::each().await {
+        let actual = NewNotice { nature: Nature::Actual, ..notice("避難してください") };
+        let id = office.awaiting(&actual).await;
+        for word in [None, Some(""), Some("訓練"), Some("実災害です"), Some("yes")] {
+            let signed = office.desk.approve(office.approver, id, None, word).await;
+            assert_eq!(rule(signed), Rule::Confirmation, "{word:?}");
+        }
+        assert_eq!(office.state(id).await, BroadcastState::AwaitingApproval);
+        let answer = office.desk.approve(office.approver, id, None, Some(" 実災害 ")).await.expect("signed");
+        assert_eq!((answer.given, answer.required), (1, 1));
+        office.approved(&notice("訓練です")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_is_what_is_signed() {
+    for office in Office::each().await {
+        let id = office.awaiting(&notice("前")).await;
+        let seen = office.broadcast(id).await.digest;
+        office.desk.edit(office.author, id, &notice("後")).await.expect("edited");
+        let unsigned = office.desk.approve(office.approver, id, None, None).await;
+        assert_eq!(rule(unsigned), Rule::State, "a draft has nothing to sign");
+        assert!(office.preflight(id).await.ok);
+        office.desk.request_approval(office.author, id).await.expect("asked");
+        assert_eq!(rule(office.desk.approve(office.approver, id, seen, None).await), Rule::Digest);
+        let now = office.broadcast(id).await.digest;
+        office.desk.approve(office.approver, id, now, None).await.expect("signed");
+    }
+}
+
+#[tokio::test]
+async fn only_an_approver_returns_or_rejects_and_says_why() {
+    for office in Office::each().await {
+        let id = office.awaiting(&notice("a")).await;
+        assert_eq!(rule(office.desk.return_to_author(office.author, id, "理由").await), Rule::Role);
+        assert_eq!(rule(office.desk.reject(Actor::LocalEngineer, id, "理由").await), Rule::Role);
+        assert_eq!(rule(office.desk.return_to_author(office.approver, id, " ").await), Rule::Reason);
+        assert_eq!(rule(office.desk.reject(office.approver, id, "").await), Rule::Reason);
+        assert_eq!(office.state(id).await, BroadcastState::AwaitingApproval);
+        office.desk.return_to_author(office.approver, id, "日付が違う").await.expect("returned");
+        assert_eq!(office.state(id).await, BroadcastState::Draft);
+        office.desk.reject(office.approver, id, "不要").await.expect("rejected");
+        assert_eq!(office.state(id).await, BroadcastState::Cancelled);
+        let sent = office.sending(&notice("b")).await;
+        assert_eq!(rule(office.desk.reject(office.approver, sent, "遅い").await), Rule::State);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_released_without_its_signatures() {
+    for office in Office::each().await {
+        let id = office.awaiting(&notice("a")).await;
+        assert_eq!(rule(office.desk.send(office.author, id).await), Rule::Approval);
+        office.approve(id).await;
+        for actor in [office.approver, Actor::LocalEngineer] {
+            assert_eq!(rule(office.desk.send(actor, id).await), Rule::Role);
+        }
+        office.desk.send(office.author, id).await.expect("released");
+        assert_eq!(rule(office.desk.send(office.author, id).await), Rule::Approval, "once");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_answers_with_parts_that_sum_to_the_total() {
+    for office in Office::each().await {
+        let id = office.sending(&notice("a")).await;
+        let viewer = office.staff("v@example.jp", Role::Viewer).await;
+        assert_eq!(rule(office.desk.stop(viewer, id).await), Rule::Role);
+        let answer = office.desk.stop(Actor::LocalEngineer, id).await.expect("stopped");
+        assert_eq!((answer.prevented, answer.total), (4, 4));
+        assert_eq!(rule(office.desk.stop(office.author, id).await), Rule::State, "it is stopped");
+        office.desk.resume(office.approver, id, "確認した").await.expect("resumed");
+        office.deliver(id).await;
+    }
+}
+
+/// A row that stays in flight is counted as unknown, and the answer does not wait for it.
+#[tokio::test]
+async fn a_stop_answers_within_its_second_although_a_mail_is_in_flight() {
+    for office in Office::each().await {
+        let id = office.sending(&notice("a")).await;
+        office.tamper("UPDATE delivery SET state = 'submitting' WHERE member_no = '002'").await;
+        let asked = std::time::Instant::now();
+        let answer = office.desk.stop(office.author, id).await.expect("stopped");
+        let took = asked.elapsed();
+        assert_eq!((answer.unknown, answer.prevented, answer.total), (1, 3, 4));
+        assert!((Duration::from_secs(1)..Duration::from_millis(1_500)).contains(&took), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_correction_is_drafted_to_exactly_those_reached_or_unknown() {
+    for office in Office::each().await {
+        let id = office.sending(&notice("誤り")).await;
+        office
+            .tamper("UPDATE delivery SET state = 'rejected', smtp_code = 550 WHERE member_no = '001'")
+            .await;
+        office.tamper("UPDATE delivery SET state = 'accepted' WHERE member_no = '002'").await;
+        office.tamper("UPDATE delivery SET state = 'unknown' WHERE member_no = '003'").await;
+        office.desk.stop(office.author, id).await.expect("stopped");
+        // Whoever got the error is owed its correction, also after leaving.
+        office.tamper("UPDATE member SET status = 'withdrawn' WHERE member_no = '002'").await;
+        let correction = office
+            .desk
+            .correct(office.author, id, "訂正", "先ほどの通知は誤りです", "k".into())
+            .await
+            .expect("drafted");
+        assert!(office.preflight(correction).await.ok);
+        assert_eq!(office.addressed(correction).await, ["002", "003"]);
+        assert_eq!(office.broadcast(correction).await.nature, Nature::Exercise);
+    }
+}
+
+#[tokio::test]
+async fn only_a_coordinator_settles() {
+    for office in Office::each().await {
+        let id = office.sending(&notice("a")).await;
+        office.deliver_as(id, &DeliveryEvent::OutcomeLost).await;
+        let settle = office.desk.settle(office.approver, id, Settlement::Resend, &[]).await;
+        assert_eq!(rule(settle), Rule::Role);
+        let settled = office.desk.settle(office.author, id, Settlement::Accepted, &["001".into()]).await;
+        assert_eq!(settled.expect("settled"), 1);
+    }
+}

@@ -1,0 +1,7 @@
+//! The stranger's way: what somebody meets who has nothing but the executable and its
+//! documentation. Names, shapes and exit codes here are the contract that scripts rely on.
+
+mod bad_input;
+mod contract;
+mod demonstration;
+mod installation;

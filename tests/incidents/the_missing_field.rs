@@ -1,0 +1,74 @@
+//! July 2022, the same mail. A field that had no value was mailed as `null`.
+
+use domain::BroadcastState;
+use hansho_tests::{PATIENCE, Society};
+use std::fmt::Write as _;
+
+const WITH_FACILITY: usize = 20;
+/// Blank in each way that rosters know.
+const WITHOUT: [&str; 4] = ["", " ", "　", "\t"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lacks_a_field_is_held_with_the_reason_and_counted_in_what_is_signed() {
+    let society = Society::plan().found().await;
+    let roster = society.path("roster.csv");
+    std::fs::write(&roster, some_without_facility()).expect("a roster can be written");
+    let report = society.import(&roster).await;
+    assert_eq!(report["added"], WITH_FACILITY + WITHOUT.len(), "{report}");
+    let _service = society.serve(&[]).await;
+
+    let body = "{{name}} 様\n\n{{facility}}の状況を報告してください。\n";
+    let notice = society.draft("exercise", "all", "{{facility}} 状況報告", body).await;
+    let preflight = notice.preflight().await;
+    assert_eq!(preflight["ok"], true, "{preflight}");
+    assert_eq!(preflight["recipients"], WITH_FACILITY);
+    assert_eq!(preflight["held"], WITHOUT.len());
+    let findings = preflight["findings"].as_array().expect("findings");
+    let held = findings.iter().find(|finding| finding["rule"] == "held").expect("a finding about it");
+    assert_eq!(held["args"]["reasons"], format!("missing-field:facility: {}", WITHOUT.len()));
+
+    // The rows say whom and why, and they are part of the digest that the approver signs.
+    let rows = notice.ledger().await;
+    let reasons: Vec<&str> = rows.iter().filter_map(|row| row.held_reason.as_deref()).collect();
+    assert_eq!(reasons, vec!["missing-field:facility"; WITHOUT.len()]);
+    let _signed = notice.approve_by(&society.approver).await.done();
+    let _released = notice.send().await.done();
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let tally = notice.tally().await;
+    assert_eq!((tally.accepted, tally.held), (WITH_FACILITY as u64, WITHOUT.len() as u64));
+
+    // Nothing that left has a hole in it.
+    let mails = society.dots();
+    assert_eq!(mails.len(), WITH_FACILITY);
+    for mail in &mails {
+        for text in [&mail.subject, &mail.text, &mail.raw] {
+            let hole =
+                ["null", "NULL", "None", "nil", "undefined", "{{", "}}"].iter().find(|h| text.contains(**h));
+            assert_eq!(hole, None, "in the mail with number {}", mail.seq);
+        }
+        assert!(mail.subject.contains("第一病院") && mail.text.contains("第一病院の状況"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_registry_does_not_have_blocks_before_anybody_is_asked_to_sign() {
+    let society = Society::of(3).await;
+    let notice =
+        society.draft("exercise", "all", "予約", "{{name}} 様 {{reservation_time}} にお越しください").await;
+    let preflight = notice.preflight().await;
+    assert_eq!(preflight["ok"], false, "{preflight}");
+    assert_eq!(preflight["digest"], serde_json::Value::Null);
+    let _refused = notice.approve_by(&society.approver).await.refused_by("state");
+    let _refused = notice.send().await.refused_by("approval");
+}
+
+fn some_without_facility() -> String {
+    let mut roster = "会員番号,氏名,メールアドレス,施設名\n".to_owned();
+    for n in 0..WITH_FACILITY {
+        writeln!(roster, "a{n},看護 花子,a{n}@example.jp,第一病院").expect("text");
+    }
+    for (n, blank) in WITHOUT.iter().enumerate() {
+        writeln!(roster, "b{n},看護 太郎,b{n}@example.jp,{blank}").expect("text");
+    }
+    roster
+}
