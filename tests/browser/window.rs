@@ -207,12 +207,10 @@ impl<'a> Window<'a> {
     /// # Panics
     /// Where it does not in time: tells the last look's problem and what the page says.
     pub(crate) async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Look<T>) -> T {
-        let began = std::time::Instant::now();
         let mut problem = String::new();
         let looks =
             until(what, PATIENCE * 2, async || look().await.map_err(|last| problem = last.to_string()).ok());
         if let Ok(found) = tokio::time::timeout(PATIENCE, looks).await {
-            eprintln!("T {:?} {what} {problem}", began.elapsed());
             return found;
         }
         let (path, text) = (self.path().await, self.text().await);

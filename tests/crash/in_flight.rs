@@ -92,7 +92,7 @@ async fn a_second_serve_on_the_same_file_is_refused_and_harms_nothing() {
     let notice = society.released("訓練開始のお知らせ").await;
     let first = society.serve(&["broadcaster"]).await;
     assert!(society.relay.wait_for(20, PATIENCE).await, "mails leave");
-    let second = society.hansho(&["serve", "--role", "broadcaster"]).await.with_code(1);
+    let second = society.hansho(&["serve", "--role", "broadcaster"]).within(PATIENCE).await.with_code(1);
     assert!(second.stderr.contains("another `hansho serve` already works"), "{}", second.stderr);
     assert!(second.stderr.contains("use PostgreSQL"), "the way on is named: {}", second.stderr);
     assert_eq!(notice.state().await, BroadcastState::Sending, "the refusal came on the way");

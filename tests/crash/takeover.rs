@@ -5,7 +5,7 @@ use domain::BroadcastState;
 use hansho_tests::{PATIENCE, Plan, Serve, Society, until};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rehearsal::relay::{Script, Verdict};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::fresh_postgres;
 
 const MEMBERS: usize = 1_600;
@@ -83,6 +83,42 @@ async fn a_worker_that_hung_past_its_lease_submits_nothing_that_another_took() {
         let _ended = serve.terminate().await.with_code(0);
     }
     the_books_hold(&society).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_that_hangs_inside_a_commit_holds_up_neither_the_others_nor_a_stop() {
+    const HANGS: usize = 5;
+    /// What the database waits for a session that hangs inside a transaction, and a busy machine.
+    const STOP_MAX: Duration = Duration::from_secs(8);
+    let Some(database) = fresh_postgres().await else { return };
+    let society = with_short_leases(Society::plan()).on(database).members(2_500).found().await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    let hanging = society.serve(&["broadcaster"]).await;
+    let other = society.serve(&["broadcaster"]).await;
+    // The relay answers at once, so a worker spends its time in commits: that is where it hangs.
+    for hang in 1..=HANGS {
+        let moment = society.relay.count() + 30;
+        assert!(society.relay.wait_for(moment, PATIENCE).await, "mail {moment} leaves");
+        hanging.freeze();
+        let moment = society.relay.count() + 90;
+        assert!(society.relay.wait_for(moment, PATIENCE).await, "hang {hang}: the other worker goes on");
+        if hang == HANGS {
+            let pressed = Instant::now();
+            let _stopped = notice.stop_by(&society.engineer).await.done();
+            assert!(pressed.elapsed() < STOP_MAX, "the stop took {:?}", pressed.elapsed());
+        }
+        hanging.thaw();
+    }
+    assert!(notice.tally().await.open() > 0, "the stop came on the way: {:?}", notice.tally().await);
+    let _resumed = notice.resume_by(&society.approver, "止まった機械を直した").await.done();
+    notice.becomes(BroadcastState::Completed, SENDING_MAX).await;
+    let evidence = Evidence::of(&society, &notice).await;
+    evidence.shows_everyone_mailed_once_but_the_unknown();
+    let unknown = evidence.addresses("unknown").len();
+    assert!(unknown <= HANGS * CONNECTIONS, "{unknown} unknown rows after {HANGS} hangs");
+    for serve in [hanging, other] {
+        let _ended = serve.terminate().await.with_code(0);
+    }
 }
 
 /// A worker that has claimed every row and is stopped in its tracks after a few mails.

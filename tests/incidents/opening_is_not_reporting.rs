@@ -39,7 +39,7 @@ choices = [{ value = "safe", label = "無事" }, { value = "hurt", label = "負�
 [[inject]]
 key = "remind"
 title = "再通知"
-at = "5s"
+at = "8s"
 subject = "安否の報告をお願いします"
 body = "{{name}} 様\n\nまだ報告が届いていません。"
 non_respondents_of = "start"

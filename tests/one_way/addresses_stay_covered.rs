@@ -21,7 +21,7 @@ async fn law_12_the_log_of_a_whole_run_names_nobody_and_quotes_nothing() {
         .recipient(&member_address(4), Verdict::Defer { tries: 1, at: Stage::Rcpt });
     let society =
         Society::plan().members(MEMBERS).set("HANSHO_BROADCAST__DAILY_CAP", "20").relay(relay).found().await;
-    let service = society.serve_with(&[], &[("RUST_LOG", "debug")]).await;
+    let service = society.serve_with(&[], &[("RUST_LOG", "trace")]).await;
     let mails = a_run(&society).await;
     members_reply(&society, &mails).await;
     strangers_come_by(&society, &mails).await;

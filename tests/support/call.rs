@@ -17,6 +17,7 @@ pub struct Call {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     json: bool,
+    limit: Duration,
 }
 
 /// `hansho` with these arguments and `--json`, on no particular installation.
@@ -25,6 +26,7 @@ pub fn hansho(arguments: &[&str]) -> Call {
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         environment: Vec::new(),
         json: true,
+        limit: CALL_MAX,
     }
 }
 
@@ -46,12 +48,18 @@ impl Call {
         self
     }
 
+    /// Fails, and is killed, if it takes longer than this.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     async fn make(mut self) -> Answer {
         if self.json {
             self.arguments.push("--json".to_owned());
         }
         let mut process = Process::start(&hansho_executable(), &self.arguments, &self.environment);
-        let status = process.end(CALL_MAX).await;
+        let status = process.end(self.limit).await;
         Answer::of(&self.arguments.join(" "), status, &process)
     }
 }

@@ -44,6 +44,9 @@ fn main() -> ExitCode {
 
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // Turned up, warp writes every path it looks at, and a personal link's path is its secret.
+    let quiet = "warp=info".parse().expect("invariant: a target and a level");
+    let filter = filter.add_directive(quiet);
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }

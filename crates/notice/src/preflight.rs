@@ -23,6 +23,9 @@ const SUBJECT_FULL_WIDTH_MAX: usize = 60;
 /// A tenth of the people changed since the last time: worth a look (incidents.md B).
 const AUDIENCE_CHANGE_DIVISOR: u64 = 10;
 
+/// The rule that blocks where nobody is left to write to.
+pub const NO_RECIPIENTS: &str = "no-recipients";
+
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -300,7 +303,7 @@ fn host_of(url: &str) -> Option<String> {
 fn check_audience(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
     if summary.recipients == 0 {
         findings.push(Finding {
-            rule: "no-recipients",
+            rule: NO_RECIPIENTS,
             level: Level::Block,
             text: "nobody would receive this notice".into(),
             args: BTreeMap::new(),

@@ -7,6 +7,7 @@ use domain::{
     Actor, BroadcastId, BroadcastState, Clock, ExerciseId, ExerciseState, InjectAudience, InjectState,
     Refusal, Timestamp,
 };
+use notice::preflight::{Finding, Level, NO_RECIPIENTS};
 use registry::AudienceSpec;
 use std::{sync::Arc, time::Duration};
 use store::{Broadcast, Exercise, Inject, NewBroadcast, StoreError};
@@ -109,7 +110,10 @@ impl Timeline {
             return self.desk.request_approval(Actor::Scheduler, id).await;
         }
         warn!(inject.id = %inject.id, broadcast.id = %id, "preflight blocked the inject; a person has to look");
-        if answer.recipients + answer.held == 0 {
+        let blocks = |finding: &Finding| finding.level == Level::Block;
+        let mut blocking = answer.findings.iter().filter(|finding| blocks(finding));
+        // An error in the text leaves nobody either; that one waits for its correction.
+        if answer.held == 0 && blocking.all(|finding| finding.rule == NO_RECIPIENTS) {
             let reason = "nobody to address";
             self.desk.store().cancel_broadcast(Actor::Scheduler, id, reason, self.clock.now()).await?;
         }
@@ -117,7 +121,7 @@ impl Timeline {
     }
 
     /// The inject's text as a draft of the exercise's author. None when it refers to an inject
-    /// that has no notice.
+    /// whose notice never left.
     async fn notice_of(
         &self,
         exercise: &Exercise,
@@ -134,7 +138,8 @@ impl Timeline {
         let (spec, asked_before) = match audience {
             InjectAudience::Audience(name) => (AudienceSpec::Named(name), None),
             InjectAudience::NonRespondents(key) => {
-                match self.desk.store().broadcast_of_inject(exercise.id, &key).await? {
+                let earlier = self.desk.store().broadcast_of_inject(exercise.id, &key).await?;
+                match earlier.filter(|earlier| earlier.released_at.is_some()) {
                     Some(earlier) => (AudienceSpec::NonRespondents { of: earlier.id }, Some(earlier)),
                     None => return Ok(None),
                 }

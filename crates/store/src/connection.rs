@@ -19,6 +19,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A database that does not answer within this is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A process that hangs inside a transaction holds its locks, and with them every other worker
+/// and whoever wants to stop. After this PostgreSQL ends its session. Between two statements of
+/// ours lie microseconds; a worker whose turn was ended repeats it.
+const IDLE_IN_TRANSACTION_MS_MAX: u32 = 2_000;
+
 /// Advisory locks are numbers without a table: this bit marks ours, the rest is the broadcast.
 const BROADCAST_LOCKS: i64 = 1 << 62;
 
@@ -60,6 +65,9 @@ impl Store {
             .connect_timeout(CONNECT_TIMEOUT)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
+            .map_sqlx_postgres_opts(|postgres| {
+                postgres.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS_MAX)])
+            })
             .map_sqlx_sqlite_opts(|sqlite| {
                 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
                 sqlite

@@ -9,7 +9,17 @@ if (stage) {
   // The server repeats itself at least every 15 seconds; three times that in silence is a broken line.
   const silenceMax = 45000;
   let heard = Date.now();
+  let leaving = false;
   let source;
+
+  // The answer to a pressed button must not be overtaken by the change of state that it caused.
+  addEventListener("submit", () => {
+    leaving = true;
+  });
+  // Back from the cache of pages, whatever happened meanwhile is unknown here.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
 
   const show = (state) => {
     if (!line) return;
@@ -31,10 +41,10 @@ if (stage) {
       // A refused stream (signed out, server busy) is closed for good: try again unhurriedly.
       if (source.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
     });
-    // A new state means other buttons: the page is loaded anew.
+    // A new state means other buttons: the page is loaded anew, without what it said last time.
     source.addEventListener("state", (event) => {
       note();
-      if (event.data !== known) location.reload();
+      if (event.data !== known && !leaving) location.replace(location.pathname);
     });
     for (const part of document.querySelectorAll("[data-live]")) {
       source.addEventListener(part.dataset.live, (event) => {

@@ -325,16 +325,17 @@ impl Desk {
     /// # Errors
     /// [`DeskError`].
     pub async fn stop_all(&self, actor: Actor) -> Result<Vec<(BroadcastId, StopAnswer)>, DeskError> {
-        let sending = self.store.broadcasts_in(BroadcastState::Sending).await?;
-        for broadcast in &sending {
-            self.store.stop_broadcast(actor, broadcast.id, self.clock.now()).await?;
-        }
+        // Exercises first: what a timeline releases meanwhile is then found sending below.
         for exercise in self.store.exercises(i64::MAX).await? {
             if exercise.state == ExerciseState::Running {
                 self.store
                     .move_exercise(actor, exercise.id, ExerciseState::Stopped, self.clock.now())
                     .await?;
             }
+        }
+        let sending = self.store.broadcasts_in(BroadcastState::Sending).await?;
+        for broadcast in &sending {
+            self.store.stop_broadcast(actor, broadcast.id, self.clock.now()).await?;
         }
         let mut answers = Vec::with_capacity(sending.len());
         for broadcast in sending {

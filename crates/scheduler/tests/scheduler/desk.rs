@@ -1,6 +1,6 @@
 //! Decisions at the desk.
 
-use crate::office::{Office, START, notice, rule, to};
+use crate::office::{Office, notice, rule, to};
 use domain::{Actor, BroadcastState, DeliveryEvent, Nature, Role, Rule};
 use notice::preflight::Level;
 use registry::create_audience;
@@ -64,7 +64,9 @@ async fn an_unknown_field_blocks_and_nothing_is_frozen() {
 async fn an_audience_of_nobody_blocks() {
     for office in Office::each().await {
         let condition = ["prefecture=沖縄県".parse().expect("a condition")];
-        create_audience(office.store(), office.author, "okinawa", &condition, START).await.expect("saved");
+        create_audience(office.store(), office.author, "okinawa", &condition, office.start)
+            .await
+            .expect("saved");
         let id = office.draft(&to("okinawa", "本文")).await;
         let answer = office.preflight(id).await;
         assert_eq!((answer.ok, blocks(&answer)), (false, vec!["no-recipients"]));
@@ -78,11 +80,12 @@ async fn members_who_cannot_be_written_to_are_held_with_the_reason() {
         office
             .import(
                 "会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態\n\
-                 005,伊藤 蒼,イトウ アオイ,,東京都,東病院,保健師,2026,正会員\n\
-                 006,渡辺 樹,ワタナベ イツキ,M1@example.jp,東京都,東病院,保健師,2026,正会員\n\
-                 007,山本 凛,ヤマモト リン,m7@example.jp,東京都,null,保健師,2026,正会員\n",
+                 005,伊藤 蒼,イトウ アオイ,,東京都,東病院,保健師,YEAR,正会員\n\
+                 006,渡辺 樹,ワタナベ イツキ,m6@example.jp,東京都,東病院,保健師,YEAR,正会員\n\
+                 007,山本 凛,ヤマモト リン,m7@example.jp,東京都,null,保健師,YEAR,正会員\n",
             )
             .await;
+        office.tamper("UPDATE member SET address = 'M1@example.jp' WHERE member_no = '006'").await;
         let id = office.draft(&notice("{{facility}} の {{name}} 様")).await;
         let answer = office.preflight(id).await;
         assert!(answer.ok, "{:?}", answer.findings);
@@ -128,7 +131,7 @@ async fn a_test_reaches_the_test_roster_and_nobody_else() {
         let id = office.draft(&test).await;
         assert!(!office.preflight(id).await.ok, "the test roster is empty");
         let number = "003".parse().expect("a number");
-        office.store().add_to_test_roster(office.author, &number, START).await.expect("added");
+        office.store().add_to_test_roster(office.author, &number, office.start).await.expect("added");
         assert!(office.preflight(id).await.ok);
         assert_eq!(office.addressed(id).await, ["003"]);
     }

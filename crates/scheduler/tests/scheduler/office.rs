@@ -1,25 +1,22 @@
 //! A desk over a fresh registry, and the people at it.
 
 use domain::{
-    Actor, Approved, BroadcastId, BroadcastState, DeliveryEvent, FiscalYear, Frozen, Keyring, Nature, Rate,
-    Role, SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey,
+    Actor, Approved, BroadcastId, BroadcastState, Clock, DeliveryEvent, Frozen, Keyring, Nature, Rate, Role,
+    SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey,
 };
 use registry::{AudienceSpec, ImportMode};
 use scheduler::{Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer};
 use sea_orm::{ConnectionTrait, Statement};
 use std::{sync::Arc, time::Duration};
 use store::{Broadcast, LedgerFilter, LedgerRow, Store, WorkerTerms};
-use testkit::{ManualClock, TestDatabase, fresh_databases};
+use testkit::{ManualClock, SystemClock, TestDatabase, fresh_databases};
 
-/// 2026-09-21, in the fiscal year 2026.
-pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-
-/// Four members with an address each; the fourth has no workplace.
+/// Four members with an address each; the fourth has no workplace. `YEAR` is the present one.
 const ROSTER: &str = "会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態\n\
-    001,鈴木 花子,スズキ ハナコ,m1@example.jp,宮城県,中央病院,看護師,2026,正会員\n\
-    002,佐藤 太郎,サトウ タロウ,m2@example.jp,宮城県,中央病院,看護師,2026,正会員\n\
-    003,高橋 実,タカハシ ミノル,m3@example.jp,東京都,東病院,保健師,2026,正会員\n\
-    004,田中 恵,タナカ メグミ,m4@example.jp,東京都,,保健師,2026,正会員\n";
+    001,鈴木 花子,スズキ ハナコ,m1@example.jp,宮城県,中央病院,看護師,YEAR,正会員\n\
+    002,佐藤 太郎,サトウ タロウ,m2@example.jp,宮城県,中央病院,看護師,YEAR,正会員\n\
+    003,高橋 実,タカハシ ミノル,m3@example.jp,東京都,東病院,保健師,YEAR,正会員\n\
+    004,田中 恵,タナカ メグミ,m4@example.jp,東京都,,保健師,YEAR,正会員\n";
 
 const TERMS: WorkerTerms = WorkerTerms {
     chunk_size: 100,
@@ -30,6 +27,8 @@ const TERMS: WorkerTerms = WorkerTerms {
 /// A desk with its people.
 pub(crate) struct Office {
     pub(crate) desk: Desk,
+    /// Where the clock starts: at the machine's time, which the database goes by.
+    pub(crate) start: Timestamp,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) author: Actor,
     pub(crate) approver: Actor,
@@ -44,9 +43,10 @@ impl Office {
             let store = Store::connect(&database.core_url).await.expect("the database opens");
             let author = staff(&store, "author@example.jp", Role::Coordinator).await;
             let approver = staff(&store, "approver@example.jp", Role::Approver).await;
-            let clock = Arc::new(ManualClock::new(START));
+            let start = SystemClock.now();
+            let clock = Arc::new(ManualClock::new(start));
             let desk = Desk::new(store, keyring(), settings(), clock.clone());
-            let office = Self { desk, clock, author, approver, database };
+            let office = Self { desk, start, clock, author, approver, database };
             office.import(ROSTER).await;
             all.push(office);
         }
@@ -75,10 +75,11 @@ impl Office {
     }
 
     pub(crate) async fn import(&self, roster: &str) {
-        let roster = registry::read_roster(roster.as_bytes(), "roster.csv").expect("a readable roster");
-        let plan = registry::plan(self.store(), &roster, FiscalYear::new(2026), ImportMode::Merge).await;
-        let plan = plan.expect("a plan");
-        registry::apply(self.store(), Actor::LocalEngineer, &plan, START).await.expect("applied");
+        let year = self.start.fiscal_year(chrono_tz::Asia::Tokyo);
+        let file = roster.replace("YEAR", &year.to_string());
+        let roster = registry::read_roster(file.as_bytes(), "roster.csv").expect("a readable roster");
+        let plan = registry::plan(self.store(), &roster, year, ImportMode::Merge).await.expect("a plan");
+        registry::apply(self.store(), Actor::LocalEngineer, &plan, self.start).await.expect("applied");
     }
 
     /// A draft of the author's.
@@ -118,7 +119,7 @@ impl Office {
     /// The relay takes everything that is due, and the broadcast is over.
     pub(crate) async fn deliver(&self, id: BroadcastId) {
         self.deliver_as(id, &accepted()).await;
-        assert!(self.store().complete_if_drained(id, START).await.expect("looked"));
+        assert!(self.store().complete_if_drained(id, self.start).await.expect("looked"));
     }
 
     pub(crate) async fn deliver_as(&self, id: BroadcastId, event: &DeliveryEvent) {
@@ -129,7 +130,7 @@ impl Office {
         let permits = store.turn(worker, &[], rows, &TERMS).await.expect("a turn").permits;
         let outcomes: Vec<_> = permits
             .into_iter()
-            .map(|permit| permit.outcome(event, "relay", START).expect("a possible outcome"))
+            .map(|permit| permit.outcome(event, "relay", self.start).expect("a possible outcome"))
             .collect();
         store.turn(worker, &outcomes, Vec::new(), &TERMS).await.expect("a turn");
     }
@@ -244,6 +245,7 @@ fn keyring() -> Keyring {
 }
 
 async fn staff(store: &Store, email: &str, role: Role) -> Actor {
-    let id = store.add_staff(Actor::LocalEngineer, email, email, role, "h", START).await.expect("an account");
+    let now = SystemClock.now();
+    let id = store.add_staff(Actor::LocalEngineer, email, email, role, "h", now).await.expect("an account");
     Actor::Staff { id, role }
 }

@@ -68,7 +68,7 @@ impl Drill {
         let mut all = Vec::new();
         for office in Office::each().await {
             let plan = parse_plan(plan, person(office.author), "drill".into()).expect("a drill");
-            let id = office.store().create_exercise(office.author, &plan, crate::office::START).await;
+            let id = office.store().create_exercise(office.author, &plan, office.start).await;
             let timeline = Timeline::new(office.desk.clone(), office.clock.clone());
             all.push(Self { timeline, id: id.expect("kept"), office });
         }
@@ -125,9 +125,9 @@ impl Drill {
     async fn answer(&self, member: i64) {
         let first = self.notice(0).await;
         let answers: Answers = [("safety".to_owned(), "safe".to_owned())].into();
-        let stored =
-            self.office.store().save_response(first, MemberId::new(member), &answers, crate::office::START);
-        assert!(stored.await.expect("stored"));
+        let (store, now) = (self.office.store(), self.office.start);
+        let stored = store.save_response(first, MemberId::new(member), &answers, now).await;
+        assert!(stored.expect("stored"));
     }
 
     /// The start notice is signed, released and delivered.
@@ -161,7 +161,7 @@ async fn an_inject_that_falls_due_waits_at_the_desk_for_its_signature() {
         let notice = drill.office.broadcast(drill.notice(0).await).await;
         assert_eq!(notice.state, BroadcastState::AwaitingApproval);
         assert_eq!((notice.author, notice.recipients), (person(drill.office.author), 4));
-        assert_eq!(notice.finish_by, Some(crate::office::START.plus(30 * MINUTE)));
+        assert_eq!(notice.finish_by, Some(drill.office.start.plus(30 * MINUTE)));
         drill.office.clock.advance(29 * MINUTE);
         drill.settle().await;
         assert_eq!(
@@ -421,7 +421,7 @@ async fn an_inject_that_preflight_blocks_waits_for_a_person_and_then_goes_its_wa
 async fn a_notice_outside_any_exercise_expires_at_its_own_end() {
     for drill in Drill::each().await {
         let ending = scheduler::NewNotice {
-            finish_by: Some(crate::office::START.plus(HOUR)),
+            finish_by: Some(drill.office.start.plus(HOUR)),
             ..notice("本日中にご確認ください")
         };
         let id = drill.office.approved(&ending).await;

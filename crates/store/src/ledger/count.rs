@@ -6,7 +6,7 @@ use domain::{
     Actor, BroadcastEvent, BroadcastId, BroadcastState, Delivery, DeliveryEvent, DeliveryState, Refusal,
     Rule, Tally, Timestamp, retry_wait,
 };
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
 /// How a person settles unknown rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,15 +72,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn complete_if_drained(&self, id: BroadcastId, now: Timestamp) -> Result<bool, StoreError> {
-        let tx = self.write().await?;
-        let broadcast = tx.broadcast_locked(id).await?;
-        if broadcast.state != BroadcastState::Sending {
+        // Looked at without the lock first: it would hold up every worker's turn, several times a
+        // second, until the end.
+        if has_open(&self.connection, id).await? {
             return Ok(false);
         }
-        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 \
-                    AND state IN ('pending', 'submitting', 'deferred') LIMIT 1";
-        let open: Option<sql::Number> = sql::row(&*tx, "look for open rows", text, [id.get().into()]).await?;
-        if open.is_some() {
+        let tx = self.write().await?;
+        let broadcast = tx.broadcast_locked(id).await?;
+        if broadcast.state != BroadcastState::Sending || has_open(&*tx, id).await? {
             return Ok(false);
         }
         tx.step(&broadcast, BroadcastEvent::Drained).await?;
@@ -190,4 +189,12 @@ impl Store {
         tx.commit().await?;
         Ok(rows.len() as u64)
     }
+}
+
+async fn has_open(connection: &impl ConnectionTrait, id: BroadcastId) -> Result<bool, StoreError> {
+    let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 \
+                AND state IN ('pending', 'submitting', 'deferred') LIMIT 1";
+    let open: Option<sql::Number> =
+        sql::row(connection, "look for open rows", text, [id.get().into()]).await?;
+    Ok(open.is_some())
 }

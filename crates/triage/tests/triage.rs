@@ -1,0 +1,230 @@
+//! Stored replies and what they mean for others, on both engines.
+
+use domain::{
+    Actor, Approved, BroadcastId, Clock, ContentDigest, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass,
+    ReplyId, Role, SmtpReply, StaffId, Timestamp,
+};
+use replybox::{ArrivedBy, NewReply, ReplyBox};
+use std::{sync::Arc, time::Duration};
+use store::{FreezeRow, LedgerFilter, LedgerRow, NewBroadcast, Store, WorkerTerms};
+use testkit::{SystemClock, TestDatabase, fresh_databases};
+use triage::Triage;
+
+const SIGNED: ContentDigest = ContentDigest::new([7; 32]);
+const PEOPLE: i64 = 4;
+
+struct Desk {
+    store: Store,
+    replybox: ReplyBox,
+    broadcast: BroadcastId,
+    _database: TestDatabase,
+}
+
+impl Desk {
+    /// One per engine at hand, with a broadcast that the relay took for members 1 to 4.
+    async fn each() -> Vec<Self> {
+        let mut all = Vec::new();
+        for database in fresh_databases().await {
+            let store = Store::connect(&database.core_url).await.expect("the database opens");
+            let replybox = ReplyBox::connect(&database.replies_url).await.expect("the reply box opens");
+            let broadcast = delivered(&store).await;
+            all.push(Self { store, replybox, broadcast, _database: database });
+        }
+        all
+    }
+
+    async fn triage(&self) -> Triage {
+        let (store, replybox) = (self.store.clone(), self.replybox.clone());
+        Triage::resume(store, replybox, Arc::new(SystemClock)).await.expect("resumed")
+    }
+
+    /// Looks until nothing is left.
+    async fn look(&self, triage: &mut Triage) -> usize {
+        let mut seen = 0;
+        loop {
+            match triage.step().await.expect("looked") {
+                0 => return seen,
+                replies => seen += replies,
+            }
+        }
+    }
+
+    fn reply(&self, member: i64, class: ReplyClass, status: Option<&str>) -> NewReply {
+        let arrived_by =
+            if class.as_str().starts_with("bounce") { ArrivedBy::Bounce } else { ArrivedBy::Reply };
+        NewReply {
+            received_at: SystemClock.now(),
+            broadcast: self.broadcast,
+            member: MemberId::new(member),
+            arrived_by,
+            envelope_from: String::new(),
+            peer: "192.0.2.1".into(),
+            class,
+            reason: None,
+            status: status.map(str::to_owned),
+            subject: "件名".into(),
+            from_header: "x@example.jp".into(),
+            body_text: "本文".into(),
+            raw: Arc::from(b"raw".as_slice()),
+        }
+    }
+
+    async fn receive(&self, member: i64, class: ReplyClass, status: Option<&str>) -> ReplyId {
+        self.replybox.insert(&self.reply(member, class, status)).await.expect("stored")
+    }
+
+    async fn ledger(&self) -> Vec<LedgerRow> {
+        self.store.ledger_page(self.broadcast, LedgerFilter::default(), 0, 100).await.expect("the ledger")
+    }
+}
+
+async fn delivered(store: &Store) -> BroadcastId {
+    let now = SystemClock.now();
+    let add = async |email: &str, role: Role| {
+        let id =
+            store.add_staff(Actor::LocalEngineer, email, email, role, "h", now).await.expect("an account");
+        (id, Actor::Staff { id, role })
+    };
+    let (author_id, author) = add("author@example.jp", Role::Coordinator).await;
+    let (_, approver) = add("approver@example.jp", Role::Approver).await;
+    let id = store.create_broadcast(author, &draft(author_id), now).await.expect("a draft");
+    let rows: Vec<FreezeRow> = (1..=PEOPLE).map(row).collect();
+    store.freeze(author, id, &rows, SIGNED, "{}", "[1]", now).await.expect("frozen");
+    store.sign(approver, id, SIGNED, 3_000, &[], now).await.expect("signed");
+    let frozen = Frozen {
+        broadcast: id,
+        author: author_id,
+        nature: Nature::Exercise,
+        digest: SIGNED,
+        recipients: PEOPLE as u64,
+        held: 0,
+    };
+    let released = store.release(author, frozen, 3_000, &[], now).await.expect("released");
+    send_all(store, &released.approved, now).await;
+    id
+}
+
+async fn send_all(store: &Store, approved: &Approved<Frozen>, now: Timestamp) {
+    let minute = Duration::from_secs(60);
+    let terms = WorkerTerms { chunk_size: 100, chunk_budget: minute, submission_max: minute };
+    let worker = store.register_worker("test").await.expect("a worker");
+    let rows = store.claim(worker, approved, &terms).await.expect("a claim");
+    let permits = store.turn(worker, &[], rows, &terms).await.expect("a turn").permits;
+    let taken = DeliveryEvent::RelayAccepted(SmtpReply::new(250, "2.0.0 queued"));
+    let outcomes: Vec<_> = permits
+        .into_iter()
+        .map(|permit| permit.outcome(&taken, "relay", now).expect("a possible outcome"))
+        .collect();
+    store.turn(worker, &outcomes, Vec::new(), &terms).await.expect("a turn");
+}
+
+fn draft(author: StaffId) -> NewBroadcast {
+    NewBroadcast {
+        nature: Nature::Exercise,
+        author,
+        subject: "訓練".into(),
+        body: "本文".into(),
+        audience: "{}".into(),
+        questionnaire: None,
+        answers_to: None,
+        finish_by: None,
+        idempotency_key: "k".into(),
+    }
+}
+
+fn row(n: i64) -> FreezeRow {
+    FreezeRow {
+        member: MemberId::new(n),
+        member_no: n.to_string(),
+        address: Some(format!("m{n}@example.jp").parse().expect("an address")),
+        prefecture: None,
+        fields: "{}".into(),
+        message_id: format!("<{n}@example.jp>"),
+        held: None,
+    }
+}
+
+#[tokio::test]
+async fn a_bounce_is_noted_at_its_row_and_the_ledger_stays_as_it_is() {
+    for desk in Desk::each().await {
+        let before = desk.ledger().await;
+        assert!(before.iter().all(|row| row.state == "accepted"));
+        let hard = desk.receive(1, ReplyClass::BounceHard, Some("5.1.1")).await;
+        let soft = desk.receive(3, ReplyClass::BounceSoft, None).await;
+        let mut triage = desk.triage().await;
+        assert_eq!(desk.look(&mut triage).await, 2);
+        let noted = desk.store.bounces(desk.broadcast).await.expect("listed");
+        let noted: Vec<_> = noted
+            .iter()
+            .map(|bounce| {
+                (bounce.reply_id, bounce.member_id, bounce.class.as_str(), bounce.status.as_deref())
+            })
+            .collect();
+        let expected = [(hard.get(), 1, "bounce-hard", Some("5.1.1")), (soft.get(), 3, "bounce-soft", None)];
+        assert_eq!(noted, expected);
+        assert_eq!(desk.ledger().await, before, "that the relay took it stays true");
+        assert_eq!(desk.store.open_requests().await.expect("listed"), []);
+    }
+}
+
+#[tokio::test]
+async fn a_wish_to_receive_nothing_more_opens_one_request() {
+    for desk in Desk::each().await {
+        for member in [2, 2, 99] {
+            desk.receive(member, ReplyClass::Unsubscribe, None).await;
+        }
+        let mut triage = desk.triage().await;
+        desk.look(&mut triage).await;
+        let open = desk.store.open_requests().await.expect("listed");
+        let wishes: Vec<_> = open.iter().map(|wish| (wish.kind.as_str(), wish.member_id)).collect();
+        assert_eq!(wishes, [("unsubscribe", 2)], "twice is once, and a stranger has none");
+    }
+}
+
+#[tokio::test]
+async fn what_people_write_leaves_no_trace_in_the_core_database() {
+    for desk in Desk::each().await {
+        let audit = desk.store.audit_entries(0, 1_000).await.expect("read");
+        for class in [ReplyClass::HumanReply, ReplyClass::AutoReply, ReplyClass::Complaint, ReplyClass::Other]
+        {
+            desk.receive(1, class, None).await;
+        }
+        let mut triage = desk.triage().await;
+        assert_eq!(desk.look(&mut triage).await, 4);
+        assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed"), []);
+        assert_eq!(desk.store.open_requests().await.expect("listed"), []);
+        assert_eq!(desk.store.audit_entries(0, 1_000).await.expect("read"), audit);
+    }
+}
+
+#[tokio::test]
+async fn a_storm_longer_than_a_page_is_looked_at_to_its_end_and_only_once() {
+    for desk in Desk::each().await {
+        let storm: Vec<NewReply> = (0..450)
+            .map(|n| {
+                let class = if n % 3 == 0 { ReplyClass::BounceSoft } else { ReplyClass::HumanReply };
+                desk.reply(1 + n % PEOPLE, class, None)
+            })
+            .collect();
+        desk.replybox.insert_all(&storm).await.expect("stored");
+        let mut triage = desk.triage().await;
+        assert_eq!(desk.look(&mut triage).await, 450);
+        assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed").len(), 150);
+        assert_eq!(desk.look(&mut triage).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_new_process_goes_on_behind_the_last_bounce_and_notes_nothing_twice() {
+    for desk in Desk::each().await {
+        desk.receive(1, ReplyClass::BounceHard, Some("5.1.1")).await;
+        desk.receive(2, ReplyClass::HumanReply, None).await;
+        let mut first = desk.triage().await;
+        assert_eq!(desk.look(&mut first).await, 2);
+        desk.receive(3, ReplyClass::BounceHard, Some("5.1.2")).await;
+        let mut second = desk.triage().await;
+        assert_eq!(desk.look(&mut second).await, 2, "what came after the last noted bounce");
+        assert_eq!(desk.look(&mut first).await, 1, "two processes at once do no harm");
+        assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed").len(), 2);
+    }
+}
