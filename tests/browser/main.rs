@@ -6,6 +6,7 @@
 
 mod chrome;
 mod hostile;
+mod live;
 mod member;
 mod natures;
 mod policy;

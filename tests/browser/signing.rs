@@ -1,6 +1,9 @@
 //! From an empty form to the last mail, pressed by three people.
 
-use crate::{chrome::Chrome, window::Window};
+use crate::{
+    chrome::Chrome,
+    window::{DESKTOP, Window},
+};
 use hansho_tests::Society;
 
 const MEMBERS: usize = 150;
@@ -27,6 +30,7 @@ async fn a_coordinator_and_two_approvers_send_a_drill_from_the_browser() {
 
     let office = chrome.window(&society).await;
     office.sign_in(&society.approver).await;
+    office.keep_picture("approver-asked-to-sign", DESKTOP).await;
     signs(&office, 1).await;
     assert!(!desk.offers(SEND).await, "over the cap, one signature is not enough");
     office.hand_over_to(&society.second_approver).await;

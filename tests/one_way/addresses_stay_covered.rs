@@ -1,5 +1,5 @@
 //! Law 12: logs say what happened with ids. No address, no name, no token, no text of a notice or a
-//! reply, not even where the log is turned up and strangers do what they can.
+//! reply, not even where the log is turned all the way up and strangers do what they can.
 
 use crate::dashboard;
 use domain::BroadcastState;
@@ -31,6 +31,8 @@ async fn law_12_the_log_of_a_whole_run_names_nobody_and_quotes_nothing() {
     for said in ["broadcast completed", "reply stored", "alert sent", "request answered"] {
         assert!(log.contains(said), "the log tells of it: {said}");
     }
+    let controls = log.chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(controls, None, "nothing in it steers a terminal");
     for (what, secret) in secrets(&society, &mails) {
         let line = log.lines().find(|line| line.contains(&secret));
         assert_eq!(line, None, "the log holds {what}");

@@ -51,9 +51,10 @@ pub(crate) async fn post(society: &Society, path: &str, body: &str) -> Page {
 #[expect(clippy::disallowed_methods, reason = "browsers connect to the dashboard under test")]
 async fn exchange(society: &Society, method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let address = society.url().replace("http://", "");
+    let host = if headers.contains("Host: ") { String::new() } else { format!("Host: {address}\r\n") };
+    let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-        body.len()
+        "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     );
     let spoken = async {
         let mut stream = TcpStream::connect(&address).await.expect("the web part listens");
@@ -63,6 +64,16 @@ async fn exchange(society: &Society, method: &str, path: &str, headers: &str, bo
         answer
     };
     timeout(ANSWER_MAX, spoken).await.expect("the web part answers in time")
+}
+
+/// A connection that begins a request and never ends it.
+#[expect(clippy::disallowed_methods, reason = "browsers connect to the dashboard under test")]
+pub(crate) async fn silent(society: &Society, index: usize) -> TcpStream {
+    let address = society.url().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).await.expect("the web part listens");
+    let begun = ["", "GET", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", "POST /login HTTP/1.1\r\nHost: x\r\n"];
+    stream.write_all(begun[index % begun.len()].as_bytes()).await.expect("the connection holds");
+    stream
 }
 
 /// Somebody signed in.

@@ -14,7 +14,9 @@
 //! | 10 Nothing is lost on the way in | `nothing_is_lost`; the replies in the target `crash` |
 //! | 12 Addresses stay covered | `addresses_stay_covered` |
 //!
-//! What strangers try at the two open doors, the sink and the members' pages, is in `strangers`.
+//! What strangers try at the two open doors, the sink and the members' pages, is in `strangers`;
+//! what is tried with the texts that leave is in `onto_the_wire`. Both go by the numbers of
+//! `docs/security-tests.md`.
 
 mod addresses_stay_covered;
 mod dashboard;
@@ -25,6 +27,7 @@ mod nature_is_a_type;
 mod nothing_is_lost;
 mod one_envelope_one_recipient;
 mod only_what_was_approved;
+mod onto_the_wire;
 mod replies_end;
 mod sockets;
 mod stop_is_immediate;

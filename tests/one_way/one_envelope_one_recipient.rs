@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A roster as offices send it: odd dots, shared addresses, people of other years.
-const MEMBERS: usize = 250;
+const MEMBERS: usize = 1_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn law_1_every_mail_of_a_run_has_one_envelope_and_names_one_member() {

@@ -7,7 +7,11 @@ use hansho_tests::{Broadcast, Dot, PATIENCE, Post, Society};
 use hyper::Method;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rehearsal::browser::Browser;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Attack 7: loops and backscatter.
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +96,24 @@ async fn attack_8_the_sink_takes_mail_for_nobody_else() {
     assert_eq!(society.hansho(&["reply", "list"]).await.done(), serde_json::json!([]));
 }
 
+/// Attack 10, the half on HTTP: clients that begin a request and go quiet.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_10_five_hundred_silent_browsers_do_not_keep_an_honest_one_waiting() {
+    let society = Society::of(1).await;
+    let _web = society.serve(&["web"]).await;
+    let mut silent = Vec::new();
+    for index in 0..500 {
+        silent.push(dashboard::silent(&society, index).await);
+    }
+    for _ in 0..5 {
+        let began = Instant::now();
+        let page = dashboard::request(&society, "GET", "/login", "", "").await;
+        assert_eq!(page.status, 200);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+    assert_eq!(silent.len(), 500);
+}
+
 /// Attack 15, in small: the tag has 128 bits, so guessing is not the way in; nor is changing one.
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_15_ten_thousand_guessed_tokens_open_nothing() {
@@ -165,6 +187,48 @@ async fn attack_17_following_every_link_of_a_hundred_mails_changes_nothing() {
 fn on_disk(society: &Society) -> Vec<Vec<u8>> {
     let files = ["hansho.db", "hansho.db-wal", "replies.db"];
     files.map(|file| std::fs::read(society.path(file)).expect("a database can be read")).into()
+}
+
+/// Attack 25: links and redirections carry the configured origin, whatever a request claims.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_25_a_forged_host_appears_nowhere() {
+    const FORGED: [&str; 6] = [
+        "Host: evil.example\r\n",
+        "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: https\r\n",
+        "Forwarded: host=evil.example;proto=https\r\n",
+        "X-Original-URL: http://evil.example/\r\nX-Rewrite-URL: //evil.example/\r\n",
+        "X-Host: evil.example\r\nX-Forwarded-Server: evil.example\r\nX-HTTP-Host-Override: evil.example\r\n",
+        "Origin: http://evil.example\r\nReferer: http://evil.example/\r\n",
+    ];
+    let society = Society::of(2).await;
+    let _service = society.serve(&[]).await;
+    for headers in FORGED {
+        for (method, path) in [
+            ("GET", "/"),
+            ("GET", "/login"),
+            ("GET", "/verify"),
+            ("GET", "/login?to=//evil.example/"),
+            ("GET", "/login?to=http://evil.example/"),
+            ("GET", "/broadcasts/1"),
+            ("POST", "/login?to=//evil.example/"),
+            ("GET", "/r/nothing"),
+        ] {
+            let page = dashboard::request(&society, method, path, headers, "").await;
+            let location = page.head.lines().find(|line| line.to_ascii_lowercase().starts_with("location:"));
+            assert!(
+                location.is_none_or(|to| to.contains(": /") && !to.contains("//")),
+                "{headers}{path}: {location:?}"
+            );
+            let link =
+                ["http://evil", "https://evil", "\"//evil"].into_iter().find(|link| page.body.contains(link));
+            assert_eq!(link, None, "{headers}{path}");
+        }
+    }
+    // And what a page was asked under says nothing about the next mail.
+    for mail in sent(&society, "訓練").await.dots().await {
+        let mut links = mail.text.split_whitespace().filter(|word| word.contains("://"));
+        assert!(links.all(|link| link.starts_with(&society.url())), "{}", mail.text);
+    }
 }
 
 async fn sent<'a>(society: &'a Society, subject: &str) -> Broadcast<'a> {

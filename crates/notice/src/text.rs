@@ -95,8 +95,9 @@ pub enum TextError {
     /// Longer than a subject can be.
     #[error("the subject has more than {SUBJECT_CHARS_MAX} characters")]
     SubjectTooLong,
-    /// A control character, or a line break in the subject.
-    #[error("the {0} has a control character or a line break where none can be")]
+    /// A control character; in the subject also a line break, or what a mail program would decode
+    /// into one.
+    #[error("the {0} has a control character or a line break where none can be, written out or encoded")]
     Control(Part),
     /// The text says it is something else than it is.
     #[error("the {part} of a notice of nature `{nature}` contains {found}, which belongs to `{of}`")]
@@ -386,7 +387,8 @@ fn text_errors(nature: Nature, subject: &str, body: &str) -> Vec<TextError> {
         }
         let allowed = |c: char| part == Part::Body && matches!(c, '\n' | '\t');
         let break_or_override = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if text.chars().any(|c| (c.is_control() || break_or_override(c)) && !allowed(c)) {
+        let control = text.chars().any(|c| (c.is_control() || break_or_override(c)) && !allowed(c));
+        if control || (part == Part::Subject && holds_encoded_word(text)) {
             errors.push(TextError::Control(part));
         }
         errors.extend(foreign_claim(nature, part, text));
@@ -395,6 +397,12 @@ fn text_errors(nature: Nature, subject: &str, body: &str) -> Vec<TextError> {
         errors.push(TextError::SubjectTooLong);
     }
     errors
+}
+
+/// RFC 2047 §2: `=?charset?encoding?text?=`. The message builder leaves ASCII as it is, so a
+/// recipient's program would decode it, line breaks included.
+fn holds_encoded_word(text: &str) -> bool {
+    text.split_once("=?").is_some_and(|(_, rest)| rest.contains("?="))
 }
 
 /// The lines an author wrote, apart from blank ones and the banner in any of its two forms.
@@ -570,12 +578,14 @@ mod tests {
     fn empty_texts_and_controls_are_refused() {
         assert_eq!(compose(Nature::Exercise, "【訓練】", "x").err(), Some(TextError::Empty(Part::Subject)));
         assert_eq!(compose(Nature::Exercise, "x", "【訓練】\n").err(), Some(TextError::Empty(Part::Body)));
-        for subject in ["a\r\nBcc: x@y.jp", "a\nb", "a\0", "a\u{2028}b", "a\u{202e}b"] {
+        let encoded = "a =?utf-8?Q?=0D=0ABcc:_x@y.jp?= b";
+        for subject in ["a\r\nBcc: x@y.jp", "a\nb", "a\0", "a\u{2028}b", "a\u{202e}b", encoded] {
             let refused = compose(Nature::Exercise, subject, "x").err();
             assert_eq!(refused, Some(TextError::Control(Part::Subject)), "{subject:?}");
         }
         assert_eq!(compose(Nature::Exercise, "x", "a\u{1b}[2J").err(), Some(TextError::Control(Part::Body)));
         assert!(compose(Nature::Exercise, "x", "a\r\nb\rc\td").is_ok());
+        assert!(compose(Nature::Exercise, "1+1=? 2?", encoded).is_ok(), "no encoded word in a header");
     }
 
     fn template(body: &str, questions: Questions) -> NoticeTemplate {

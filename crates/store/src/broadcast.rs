@@ -297,7 +297,7 @@ impl WriteTx {
 
     /// Reads a broadcast so that nobody else can move it before this transaction ends.
     pub(crate) async fn broadcast_locked(&self, id: BroadcastId) -> Result<Broadcast, StoreError> {
-        self.hold_broadcast(id.get()).await?;
+        self.hold_broadcast(id).await?;
         let text = format!("SELECT * FROM broadcast WHERE id = $1{}", self.for_update());
         let row: Option<entity::broadcast::Model> =
             sql::row(&**self, "lock a broadcast", &text, [id.get().into()]).await?;

@@ -4,7 +4,7 @@ use crate::{
     StoreError,
     sql::{self},
 };
-use domain::Timestamp;
+use domain::{BroadcastId, Timestamp};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -176,21 +176,23 @@ impl WriteTx {
     /// Keeps a broadcast's state as it is until the end of this transaction, beside others that
     /// only look at it too. PostgreSQL hands these locks out in the order of asking; a row lock
     /// would let a stream of lookers pass by the one who wants to stop (law 8).
-    pub(crate) async fn look_at_broadcast(&self, id: i64) -> Result<(), StoreError> {
+    pub(crate) async fn look_at_broadcast(&self, id: BroadcastId) -> Result<(), StoreError> {
         self.advisory("SELECT pg_advisory_xact_lock_shared($1)", id).await
     }
 
     /// Waits until nobody looks at or moves a broadcast, and keeps it so.
-    pub(crate) async fn hold_broadcast(&self, id: i64) -> Result<(), StoreError> {
+    pub(crate) async fn hold_broadcast(&self, id: BroadcastId) -> Result<(), StoreError> {
         self.advisory("SELECT pg_advisory_xact_lock($1)", id).await
     }
 
-    async fn advisory(&self, text: &str, id: i64) -> Result<(), StoreError> {
+    async fn advisory(&self, text: &str, id: BroadcastId) -> Result<(), StoreError> {
         match self.engine {
             Engine::Sqlite => Ok(()),
-            Engine::Postgres => sql::run(&self.tx, "lock a broadcast", text, [(BROADCAST_LOCKS | id).into()])
-                .await
-                .map(|_| ()),
+            Engine::Postgres => {
+                sql::run(&self.tx, "lock a broadcast", text, [(BROADCAST_LOCKS | id.get()).into()])
+                    .await
+                    .map(|_| ())
+            }
         }
     }
 

@@ -33,13 +33,15 @@ if (stage) {
   };
 
   const connect = () => {
+    source?.close();
+    heard = Date.now();
     source = new EventSource(stage.dataset.events);
     source.addEventListener("open", note);
     source.addEventListener("beat", note);
     source.addEventListener("error", () => {
       show("lost");
       // A refused stream (signed out, server busy) is closed for good: try again unhurriedly.
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => document.hidden || connect(), 10000);
     });
     // A new state means other buttons: the page is loaded anew, without what it said last time.
     source.addEventListener("state", (event) => {
@@ -54,8 +56,20 @@ if (stage) {
     }
   };
 
+  // A browser opens six connections to a site and no more. Pages that nobody sees give theirs back,
+  // also those kept for the way back; otherwise the seventh page would wait for ever.
+  addEventListener("pagehide", () => source?.close());
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      source?.close();
+      show("waiting");
+    } else {
+      connect();
+    }
+  });
+
   setInterval(() => {
-    if (Date.now() - heard > silenceMax) show("lost");
+    if (!document.hidden && Date.now() - heard > silenceMax) show("lost");
   }, 5000);
-  connect();
+  if (!document.hidden) connect();
 }

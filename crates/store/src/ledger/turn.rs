@@ -2,9 +2,12 @@
 
 use super::{ClaimedRow, Outcome, SubmitPermit, Worker, WorkerTerms};
 use crate::{Store, StoreError, WriteTx, sql};
-use domain::{Delivery, DeliveryEvent, SmtpReply, Timestamp};
+use domain::{BroadcastId, Delivery, DeliveryEvent, SmtpReply, Timestamp};
 use sea_orm::{FromQueryResult, Value};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 /// Values per outcome row in the statement below.
 const OUTCOME_VALUES: usize = 10;
@@ -45,8 +48,15 @@ impl Store {
         terms: &WorkerTerms,
     ) -> Result<Turn, StoreError> {
         let tx = self.write().await?;
+        let now = sql::database_now(&*tx).await?;
+        // Before any row is touched: whoever moves a broadcast locks in this order too.
+        let sending = sending_among(&tx, &intents, now).await?;
         let written = write_outcomes(&tx, worker, outcomes).await?;
-        let mut granted = write_intents(&tx, worker, &intents, terms.submission_max).await?;
+        let mut granted = HashSet::new();
+        for broadcast in sending {
+            let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
+            granted.extend(write_intents(&tx, worker, &rows, now, terms.submission_max).await?);
+        }
         tx.commit().await?;
 
         let mut turn = Turn { fenced: outcomes.len() as u64 - written, ..Turn::default() };
@@ -134,65 +144,64 @@ fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
     }
 }
 
-/// The intents that this transaction holds. A submission's lease continues the lease of its claim:
-/// so a repeated turn knows its own intents, and a stale claim of the same row by the same worker
-/// is told from the one that is being submitted.
+/// Writes the intents of one broadcast and gives those that this transaction holds. A submission's
+/// lease continues the lease of its claim: so a repeated turn knows its own intents, and a stale
+/// claim of the same row by the same worker is told from the one that is being submitted.
 async fn write_intents(
     tx: &WriteTx,
     worker: Worker,
-    intents: &[ClaimedRow],
+    rows: &[&ClaimedRow],
+    now: Timestamp,
     submission_max: Duration,
-) -> Result<HashSet<Granted>, StoreError> {
-    let now = sql::database_now(&**tx).await?;
+) -> Result<Vec<Granted>, StoreError> {
     let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
-    let mut granted = HashSet::new();
-    let mut broadcasts: Vec<i64> = intents.iter().map(|row| row.broadcast.get()).collect();
-    broadcasts.sort_unstable();
-    broadcasts.dedup();
-    for broadcast in broadcasts {
-        if !is_sending(tx, broadcast, now).await? {
-            continue;
-        }
-        let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast.get() == broadcast).collect();
-        let tuples: Vec<String> = (0..rows.len())
-            .map(|n| {
-                let from = 4 + 3 * n;
-                format!(
-                    "(CAST(${} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))",
-                    from,
-                    from + 1,
-                    from + 2
-                )
-            })
-            .collect();
-        let mut values: Vec<Value> = vec![worker.id.get().into(), now.millis().into(), submission_max.into()];
-        for row in &rows {
-            values.push(row.id.get().into());
-            values.push(i64::from(row.attempts().get()).into());
-            values.push(row.lease_until.millis().into());
-        }
-        let text = format!(
-            "WITH wanted (id, attempts, claimed_until) AS (VALUES {}) \
-             UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
-             lease_until = wanted.claimed_until + $3 \
-             FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
-             AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
-                   AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
-               OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
-                   AND delivery.lease_until = wanted.claimed_until + $3)) \
-             RETURNING delivery.id, delivery.lease_until",
-            tuples.join(", ")
-        );
-        granted.extend(sql::rows::<Granted>(&**tx, "write intents", &text, values).await?);
+    let tuples: Vec<String> = (0..rows.len()).map(|n| intent_tuple(4 + 3 * n)).collect();
+    let mut values: Vec<Value> = vec![worker.id.get().into(), now.millis().into(), submission_max.into()];
+    for row in rows {
+        values.push(row.id.get().into());
+        values.push(i64::from(row.attempts().get()).into());
+        values.push(row.lease_until.millis().into());
     }
-    Ok(granted)
+    let text = format!(
+        "WITH wanted (id, attempts, claimed_until) AS (VALUES {}) \
+         UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
+         lease_until = wanted.claimed_until + $3 \
+         FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
+         AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
+               AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
+           OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
+               AND delivery.lease_until = wanted.claimed_until + $3)) \
+         RETURNING delivery.id, delivery.lease_until",
+        tuples.join(", ")
+    );
+    sql::rows(&**tx, "write intents", &text, values).await
+}
+
+fn intent_tuple(from: usize) -> String {
+    format!("(CAST(${from} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))", from + 1, from + 2)
+}
+
+/// Those broadcasts of the wanted rows that are sending. They stay so until this transaction ends.
+async fn sending_among(
+    tx: &WriteTx,
+    intents: &[ClaimedRow],
+    now: Timestamp,
+) -> Result<Vec<BroadcastId>, StoreError> {
+    let wanted: BTreeSet<BroadcastId> = intents.iter().map(|row| row.broadcast).collect();
+    let mut sending = Vec::with_capacity(wanted.len());
+    for broadcast in wanted {
+        if is_sending(tx, broadcast, now).await? {
+            sending.push(broadcast);
+        }
+    }
+    Ok(sending)
 }
 
 /// Whether the broadcast is sending and its end has not come; a stop waits for this transaction.
-async fn is_sending(tx: &WriteTx, broadcast: i64, now: Timestamp) -> Result<bool, StoreError> {
+async fn is_sending(tx: &WriteTx, broadcast: BroadcastId, now: Timestamp) -> Result<bool, StoreError> {
     tx.look_at_broadcast(broadcast).await?;
     let text = "SELECT COUNT(*) AS n FROM broadcast WHERE id = $1 AND state = 'sending' \
                 AND (finish_by IS NULL OR finish_by > $2)";
-    let values = [broadcast.into(), now.millis().into()];
+    let values = [broadcast.get().into(), now.millis().into()];
     Ok(sql::number(&**tx, "check for a stop", text, values).await? > 0)
 }

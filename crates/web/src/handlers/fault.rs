@@ -189,7 +189,7 @@ fn cited(call: &Call, refusal: &Refusal) -> String {
 fn back(call: &Call) -> (String, &'static str) {
     let parts: Vec<&str> = call.path.split('/').collect();
     match parts.as_slice() {
-        ["", area @ ("broadcasts" | "exercises" | "replies"), id, ..] if id.parse::<i64>().is_ok() => {
+        ["", area @ ("broadcasts" | "exercises" | "replies"), id, _step] if id.parse::<i64>().is_ok() => {
             (format!("/{area}/{id}"), "go-back")
         }
         _ if call.signed.is_some() => ("/".to_owned(), "go-home"),
