@@ -28,7 +28,9 @@ audience = "all"
 async fn a_coordinator_stops_everything_alone_and_at_once() {
     // Slow enough that two notices are under way for minutes.
     let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(400)));
-    let society = Society::plan().members(MEMBERS as usize).relay(slowly).found().await;
+    // Small chunks, so that they take turns.
+    let plan = Society::plan().members(MEMBERS as usize).set("HANSHO_BROADCAST__CHUNK_SIZE", "16");
+    let society = plan.relay(slowly).found().await;
     let _service = society.serve(&[]).await;
     let exercise = a_running_exercise(&society).await;
     let [first, second] = [society.released("第一報").await, society.released("第二報").await];
