@@ -35,6 +35,7 @@ async fn a_member_reports_with_one_tap() {
     assert!(fits_the_screen(&phone, ".state").await, "the state is seen without scrolling");
     phone.keep_picture("member-before", PHONE).await;
     phone.press("報告する").await;
+    phone.shows("「ご無事ですか」に答えてください。").await;
     assert_eq!(answered().await, None, "an empty sheet is no report");
 
     phone.choose("safety", "safe").await;
@@ -49,6 +50,7 @@ async fn a_member_reports_with_one_tap() {
     phone.press("報告を変える").await;
     phone.choose("safety", "hurt").await;
     phone.press("内容を変えて報告し直す").await;
+    phone.hides("内容を変えて報告し直す").await;
     phone.shows("負傷あり").await;
     assert_eq!(answered().await.as_deref(), Some("hurt"));
     phone.press("English").await;

@@ -65,6 +65,7 @@ impl<'a> Window<'a> {
     /// Somebody else sits down at it.
     pub(crate) async fn hand_over_to(&self, person: &Person) {
         self.press("ログアウト").await;
+        self.shows("ログインする").await;
         self.sign_in(person).await;
     }
 
@@ -114,6 +115,14 @@ impl<'a> Window<'a> {
     pub(crate) async fn shows(&self, words: &str) {
         self.wait(&format!("the page to say 「{words}」"), async || {
             if self.read().await?.contains(words) { Ok(()) } else { Err("it says something else".into()) }
+        })
+        .await;
+    }
+
+    /// Waits until the page no longer says this.
+    pub(crate) async fn hides(&self, words: &str) {
+        self.wait(&format!("the page to say 「{words}」 no more"), async || {
+            if self.read().await?.contains(words) { Err("it still does".into()) } else { Ok(()) }
         })
         .await;
     }

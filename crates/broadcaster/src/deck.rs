@@ -1,7 +1,7 @@
 //! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
-//! up the others, and one whose lease is over costs no grant: it is dropped and claimed again.
+//! up the others, and one whose lease is over takes no room: it is dropped and claimed again.
 
-use crate::pace::Pace;
+use crate::pace::{Full, Pace, Slot};
 use notice::Composer;
 use std::sync::Arc;
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
@@ -33,9 +33,9 @@ pub(crate) struct Deck {
 
 /// What the deck has to give.
 pub(crate) enum Drawn {
-    /// Send this one; its domain's grant is spent.
-    Card(Box<Card>),
-    /// Every row's domain has to wait this long.
+    /// Send this one; there is room for it.
+    Card(Box<Card>, Slot),
+    /// There is room for none, for this long.
     Wait(Duration),
     /// No row.
     Empty,
@@ -52,19 +52,22 @@ impl Deck {
         }
     }
 
-    pub(crate) fn draw(&self, pace: &Pace) -> Drawn {
+    pub(crate) fn draw(&self, pace: &Arc<Pace>) -> Drawn {
         let mut cards = self.fresh();
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
-            match pace.grant_domain(cards[at].row.address.domain()) {
-                Ok(()) => {
+            match pace.grant(cards[at].row.address.domain()) {
+                Ok(slot) => {
                     let card = cards.remove(at).expect("invariant: the index is in range");
                     if cards.len() < self.low_water {
                         self.drained.notify_one();
                     }
-                    return Drawn::Card(Box::new(card));
+                    return Drawn::Card(Box::new(card), slot);
                 }
-                Err(wait) => shortest = Some(shortest.map_or(wait, |found| found.min(wait))),
+                Err(Full::Relay(wait)) => return Drawn::Wait(wait),
+                Err(Full::Domain(wait)) => {
+                    shortest = Some(shortest.map_or(wait, |found| found.min(wait)));
+                }
             }
         }
         shortest.map_or(Drawn::Empty, Drawn::Wait)

@@ -2,7 +2,7 @@
 //!
 //! One mail's way through the files: [`feeder`] verifies the approval of a released broadcast and
 //! claims rows → [`deck`] holds them → a [`sender`] owns one connection, takes a row when [`pace`]
-//! grants it → [`clerk`] makes the intent durable, together with the outcome of the mail before →
+//! has room for it → [`clerk`] makes the intent durable, together with the outcome of the mail before →
 //! [`session`] speaks one SMTP transaction with one recipient → the outcome waits for the next
 //! commit. [`sweep`] completes, expires and recovers.
 //!
@@ -24,8 +24,8 @@ pub use relay::{Login, RelayError, RelayUrl, Security};
 
 use clerk::Clerk;
 use deck::Deck;
-use domain::{Actor, BroadcastId, Clock, Keyring, Rate, Timestamp};
-use pace::Pace;
+use domain::{Actor, BroadcastId, Clock, EmailAddress, Keyring, Rate, Timestamp};
+use pace::{Pace, Past};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use store::{Settlement, Store, StoreError, WorkerTerms};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -116,7 +116,7 @@ impl Broadcaster {
         let terms = self.settings.worker_terms();
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
         let clerk = Clerk::start(self.store.clone(), worker, terms, self.settings.connections as usize);
-        let pace = Arc::new(Pace::new(&self.settings, self.recent_submissions().await?, self.clock.clone()));
+        let pace = Arc::new(Pace::new(&self.settings, &self.recent_submissions().await?));
         info!(
             worker.id = %worker.id(),
             relay.host = %self.settings.relay.host,
@@ -166,12 +166,17 @@ impl Broadcaster {
         self.store.settle(Actor::Scheduler, id, later, &[], now).await
     }
 
-    /// Submissions that still count against the longest window, oldest first.
-    async fn recent_submissions(&self) -> Result<Vec<Timestamp>, StoreError> {
-        match self.settings.rates.iter().map(|rate| rate.per()).max() {
-            Some(window) => self.store.submissions_since(self.clock.now().minus(window)).await,
-            None => Ok(Vec::new()),
-        }
+    /// Submissions that still count in the longest window, oldest first.
+    async fn recent_submissions(&self) -> Result<Vec<Past>, StoreError> {
+        let rates = self.settings.rates.iter().chain(self.settings.per_domain.values());
+        let Some(window) = rates.map(|rate| rate.per()).max() else { return Ok(Vec::new()) };
+        let now = self.store.now().await?;
+        let recent = self.store.submissions_since(now.minus(window)).await?;
+        let past = |(ended, address): (Timestamp, EmailAddress)| Past {
+            domain: address.domain().to_owned(),
+            age: now.since(ended),
+        };
+        Ok(recent.into_iter().map(past).collect())
     }
 }
 

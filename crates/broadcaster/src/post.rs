@@ -4,7 +4,7 @@
 
 use crate::{
     Broadcaster,
-    pace::Pace,
+    pace::{Full, Pace},
     session::{Session, Submitted},
 };
 use notice::{Letter, MessageId, RenderError, SenderAddress, SenderAddressError, cap_alert};
@@ -51,7 +51,7 @@ pub(crate) async fn run(broadcaster: Broadcaster, pace: Arc<Pace>, shutdown: Can
 
 async fn send(
     broadcaster: &Broadcaster,
-    pace: &Pace,
+    pace: &Arc<Pace>,
     session: &mut Session,
     mail: &StaffMail,
     shutdown: &CancellationToken,
@@ -67,13 +67,9 @@ async fn send(
             return;
         }
     };
-    while let Err(wait) = pace.grant() {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
-    if let Err(problem) = session.ready().await {
+    if !session.is_ready()
+        && let Err(problem) = session.open().await
+    {
         warn!(
             staff_mail.id = mail.id,
             error = &problem as &dyn std::error::Error,
@@ -81,7 +77,18 @@ async fn send(
         );
         return;
     }
-    match session.submit(&letter).await {
+    let slot = loop {
+        match pace.grant(mail.address.domain()) {
+            Ok(slot) => break slot,
+            Err(Full::Relay(wait) | Full::Domain(wait)) => tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => return,
+            },
+        }
+    };
+    let submitted = session.submit(&letter).await;
+    drop(slot);
+    match submitted {
         Submitted::Accepted(_) => {
             info!(staff_mail.id = mail.id, kind = %mail.kind, "alert sent");
             let noted = broadcaster.store.staff_mail_sent(mail.id, broadcaster.clock.now()).await;

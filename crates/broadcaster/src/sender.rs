@@ -4,7 +4,7 @@ use crate::{
     Broadcaster,
     clerk::Clerk,
     deck::{Card, Deck, Drawn},
-    pace::Pace,
+    pace::{Pace, Slot},
     retry::{Backoff, wait_after},
     session::{Session, Submitted},
 };
@@ -31,8 +31,8 @@ pub(crate) async fn run(
 ) {
     let session = Session::new(&broadcaster.settings);
     let mut sender = Sender { broadcaster, deck, pace, clerk, session, outcome: None };
-    while let Some(card) = sender.next_card(&shutdown).await {
-        sender.send(card).await;
+    while let Some((card, slot)) = sender.next_card(&shutdown).await {
+        sender.send(card, slot).await;
     }
     sender.flush().await;
     sender.session.close().await;
@@ -49,72 +49,60 @@ struct Sender {
 }
 
 impl Sender {
-    /// The next row that may go now: drawn, paced and with an open connection. None at shutdown.
-    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<Card> {
-        let mut card = self.draw(shutdown).await?;
-        while let Err(wait) = self.pace.grant() {
-            self.flush().await;
-            if pause(wait, shutdown).await.is_err() {
-                self.deck.put_back(card);
-                return None;
-            }
-            if !card.is_fresh() {
-                card = self.draw(shutdown).await?;
-            }
-        }
+    /// The next row that may go now: with room for it, and an open connection. None at shutdown.
+    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<(Card, Slot)> {
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
-        while let Err(problem) = self.session.ready().await {
+        loop {
+            let (card, slot) = self.draw(shutdown).await?;
+            if self.session.is_ready() {
+                return Some((card, slot));
+            }
             self.flush().await;
+            let Err(problem) = self.session.open().await else { return Some((card, slot)) };
             warn!(
                 relay.host = %self.broadcaster.settings.relay.host,
                 error = &problem as &dyn std::error::Error,
                 "the relay cannot be reached; nothing is lost, trying again"
             );
-            if pause(backoff.next(), shutdown).await.is_err() {
-                self.deck.put_back(card);
-                return None;
-            }
+            // Whoever has a connection may take them meanwhile.
+            slot.unused();
+            self.deck.put_back(card);
+            pause(backoff.next(), shutdown).await.ok()?;
         }
-        Some(card)
     }
 
-    async fn draw(&mut self, shutdown: &CancellationToken) -> Option<Card> {
+    async fn draw(&mut self, shutdown: &CancellationToken) -> Option<(Card, Slot)> {
         loop {
             if shutdown.is_cancelled() {
                 return None;
             }
             let deck = self.deck.clone();
             let filled = deck.filled();
-            match self.deck.draw(&self.pace) {
-                Drawn::Card(card) => return Some(*card),
-                Drawn::Wait(wait) => {
-                    self.flush().await;
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        () = filled => {}
-                        () = shutdown.cancelled() => return None,
-                    }
-                }
-                Drawn::Empty => {
-                    self.flush().await;
-                    tokio::select! {
-                        () = filled => {}
-                        () = shutdown.cancelled() => return None,
-                    }
-                }
+            let wait = match self.deck.draw(&self.pace) {
+                Drawn::Card(card, slot) => return Some((*card, slot)),
+                Drawn::Wait(wait) => Some(wait),
+                Drawn::Empty => None,
+            };
+            self.flush().await;
+            tokio::select! {
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                () = filled => {}
+                () = shutdown.cancelled() => return None,
             }
         }
     }
 
-    async fn send(&mut self, card: Card) {
+    async fn send(&mut self, card: Card, slot: Slot) {
         let letter = compose(&self.broadcaster, &card);
         let Some(permit) = self.clerk.turn(self.outcome.take(), card.row).await else {
+            slot.unused();
             return;
         };
         let submitted = match &letter {
             Ok(letter) => self.session.submit(letter).await,
             Err(reply) => Submitted::Rejected(reply.clone()),
         };
+        drop(slot);
         self.outcome = outcome(&self.broadcaster, permit, submitted);
     }
 

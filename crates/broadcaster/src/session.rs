@@ -91,17 +91,18 @@ impl Session {
         }
     }
 
-    /// Opens the connection if there is none fresh enough.
-    pub(crate) async fn ready(&mut self) -> Result<(), Unreachable> {
-        if self.open.as_ref().is_some_and(|open| open.used_at.elapsed() > IDLE_MAX) {
-            self.close().await;
-        }
-        if self.open.is_none() {
-            let connection = timeout(self.step_timeout, connect(&self.relay, self.step_timeout))
-                .await
-                .map_err(|_| Unreachable::Timeout)??;
-            self.open = Some(Open { connection, used_at: Instant::now() });
-        }
+    /// Whether there is a connection, and a fresh one.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.used_at.elapsed() <= IDLE_MAX)
+    }
+
+    /// Opens a connection in place of one there may be.
+    pub(crate) async fn open(&mut self) -> Result<(), Unreachable> {
+        self.close().await;
+        let connection = timeout(self.step_timeout, connect(&self.relay, self.step_timeout))
+            .await
+            .map_err(|_| Unreachable::Timeout)??;
+        self.open = Some(Open { connection, used_at: Instant::now() });
         Ok(())
     }
 

@@ -22,7 +22,7 @@ async fn the_relay_never_sees_more_than_the_rate_in_any_second() {
         let at: Vec<i64> = relay.captured().iter().map(|mail| mail.at.millis()).collect();
         assert_eq!(at.len(), 50);
         let most = most_within(1_000, &at);
-        assert!(most <= 21, "{most} in one second (one more for the way from grant to dot)");
+        assert!(most <= 20, "{most} in one second, as the relay saw them");
         let took = at.last().expect("dots") - at[0];
         assert!(took < 6_000, "49 intervals of 50 ms took {took} ms: the rate is a limit, not a brake");
     }
@@ -62,7 +62,7 @@ async fn a_slow_domain_does_not_hold_up_the_others() {
         let slow: Vec<i64> = mails.iter().filter(|mail| is_slow(mail)).map(|mail| mail.at.millis()).collect();
         let last_fast = mails.iter().rfind(|mail| !is_slow(mail)).expect("fast ones").at.millis();
         assert!(last_fast < slow[4], "the others were done while the slow domain waited");
-        assert!(most_within(1_000, &slow) <= 5, "{slow:?}");
+        assert!(most_within(1_000, &slow) <= 4, "{slow:?}");
     }
 }
 
