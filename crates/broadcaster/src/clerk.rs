@@ -3,7 +3,7 @@
 //! outcome and its next intent always share a commit.
 
 use crate::persist;
-use store::{ClaimedRow, Outcome, Store, SubmitPermit, Worker, WorkerTerms};
+use store::{ClaimedRow, Full, Outcome, Store, SubmitPermit, Turn, Worker, WorkerTerms};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -16,7 +16,17 @@ pub(crate) struct Clerk {
 struct Request {
     outcome: Option<Outcome>,
     intent: Option<ClaimedRow>,
-    answer: oneshot::Sender<Option<SubmitPermit>>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What a connection may do next.
+pub(crate) enum Answer {
+    /// Submit this row, once.
+    Permit(SubmitPermit),
+    /// No rate window has room for this row yet; it is still ours.
+    Full(ClaimedRow, Full),
+    /// The row is not ours any more (stopped, lease over), or none was asked for.
+    Refused,
 }
 
 impl Clerk {
@@ -26,9 +36,8 @@ impl Clerk {
         Self { requests }
     }
 
-    /// Makes an outcome durable and, with the same commit, asks for the next permit. None when
-    /// the row may not be sent any more (stopped, lease over).
-    pub(crate) async fn turn(&self, outcome: Option<Outcome>, intent: ClaimedRow) -> Option<SubmitPermit> {
+    /// Makes an outcome durable and, with the same commit, asks for the next permit.
+    pub(crate) async fn turn(&self, outcome: Option<Outcome>, intent: ClaimedRow) -> Answer {
         self.ask(outcome, Some(intent)).await
     }
 
@@ -37,7 +46,7 @@ impl Clerk {
         let _none = self.ask(Some(outcome), None).await;
     }
 
-    async fn ask(&self, outcome: Option<Outcome>, intent: Option<ClaimedRow>) -> Option<SubmitPermit> {
+    async fn ask(&self, outcome: Option<Outcome>, intent: Option<ClaimedRow>) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.requests
             .send(Request { outcome, intent, answer })
@@ -64,12 +73,20 @@ async fn write_turns(
             warn!(rows = turn.fenced, "outcomes came after their lease was over; the rows stay unknown");
         }
         for request in batch.drain(..) {
-            let permit = request.intent.and_then(|wanted| {
-                let at = turn.permits.iter().position(|permit| permit.row().id == wanted.id)?;
-                Some(turn.permits.swap_remove(at))
-            });
+            let answer = request.intent.map_or(Answer::Refused, |wanted| answer_from(&mut turn, &wanted));
             // A sender that is gone cannot use its permit; recovery declares the row unknown.
-            let _gone = request.answer.send(permit);
+            let _gone = request.answer.send(answer);
         }
     }
+}
+
+fn answer_from(turn: &mut Turn, wanted: &ClaimedRow) -> Answer {
+    if let Some(at) = turn.permits.iter().position(|permit| permit.row().id == wanted.id) {
+        return Answer::Permit(turn.permits.swap_remove(at));
+    }
+    if let Some(at) = turn.full.iter().position(|(row, _)| row.id == wanted.id) {
+        let (row, full) = turn.full.swap_remove(at);
+        return Answer::Full(row, full);
+    }
+    Answer::Refused
 }

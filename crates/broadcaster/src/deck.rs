@@ -1,11 +1,11 @@
 //! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
 //! up the others, and one whose lease is over takes no room: it is dropped and claimed again.
 
-use crate::pace::{Full, Pace, Slot};
+use crate::pace::Pace;
 use notice::Composer;
 use std::sync::Arc;
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
-use store::ClaimedRow;
+use store::{ClaimedRow, Full};
 use tokio::{sync::Notify, time::Instant};
 
 /// A claimed row and the approved text it gets.
@@ -34,7 +34,7 @@ pub(crate) struct Deck {
 /// What the deck has to give.
 pub(crate) enum Drawn {
     /// Send this one; there is room for it.
-    Card(Box<Card>, Slot),
+    Card(Box<Card>),
     /// There is room for none, for this long.
     Wait(Duration),
     /// No row.
@@ -52,17 +52,17 @@ impl Deck {
         }
     }
 
-    pub(crate) fn draw(&self, pace: &Arc<Pace>) -> Drawn {
+    pub(crate) fn draw(&self, pace: &Pace) -> Drawn {
         let mut cards = self.fresh();
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
             match pace.grant(cards[at].row.address.domain()) {
-                Ok(slot) => {
+                Ok(()) => {
                     let card = cards.remove(at).expect("invariant: the index is in range");
                     if cards.len() < self.low_water {
                         self.drained.notify_one();
                     }
-                    return Drawn::Card(Box::new(card), slot);
+                    return Drawn::Card(Box::new(card));
                 }
                 Err(Full::Relay(wait)) => return Drawn::Wait(wait),
                 Err(Full::Domain(wait)) => {

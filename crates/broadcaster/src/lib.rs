@@ -2,7 +2,7 @@
 //!
 //! One mail's way through the files: [`feeder`] verifies the approval of a released broadcast and
 //! claims rows → [`deck`] holds them → a [`sender`] owns one connection, takes a row when [`pace`]
-//! has room for it → [`clerk`] makes the intent durable, together with the outcome of the mail before →
+//! lets it → [`clerk`] makes the intent durable, together with the outcome of the mail before →
 //! [`session`] speaks one SMTP transaction with one recipient → the outcome waits for the next
 //! commit. [`sweep`] completes, expires and recovers.
 //!
@@ -24,10 +24,10 @@ pub use relay::{Login, RelayError, RelayUrl, Security};
 
 use clerk::Clerk;
 use deck::Deck;
-use domain::{Actor, BroadcastId, Clock, EmailAddress, Keyring, Rate, Timestamp};
-use pace::{Pace, Past};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use store::{Settlement, Store, StoreError, WorkerTerms};
+use domain::{Actor, BroadcastId, Clock, Keyring, Timestamp};
+use pace::Pace;
+use std::{sync::Arc, time::Duration};
+use store::{Limits, Settlement, Store, StoreError, WorkerTerms};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
@@ -52,10 +52,8 @@ pub struct Settings {
     pub relay: RelayUrl,
     /// Connections at once; each carries one mail at a time.
     pub connections: u32,
-    /// Limits that all hold at once; none = as fast as the relay takes it.
-    pub rates: Vec<Rate>,
-    /// Limits per recipient domain.
-    pub per_domain: BTreeMap<String, Rate>,
+    /// Rate windows that all hold at once, over all processes on this database.
+    pub limits: Limits,
     /// How long a step before the dot may take.
     pub step_timeout: Duration,
     /// How long the reply to the dot may take (RFC 5321 §4.5.3.2.6: ten minutes).
@@ -84,6 +82,7 @@ impl Settings {
             chunk_size: self.chunk_size,
             chunk_budget: self.chunk_budget,
             submission_max: self.step_timeout * STEPS_MAX + self.dot_timeout + LEASE_MARGIN,
+            limits: self.limits.clone(),
         }
     }
 }
@@ -115,8 +114,9 @@ impl Broadcaster {
         self.recover_abandoned(worker).await?;
         let terms = self.settings.worker_terms();
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
-        let clerk = Clerk::start(self.store.clone(), worker, terms, self.settings.connections as usize);
-        let pace = Arc::new(Pace::new(&self.settings, &self.recent_submissions().await?));
+        let clerk =
+            Clerk::start(self.store.clone(), worker, terms.clone(), self.settings.connections as usize);
+        let pace = Arc::new(Pace::new(&terms.limits));
         info!(
             worker.id = %worker.id(),
             relay.host = %self.settings.relay.host,
@@ -135,9 +135,9 @@ impl Broadcaster {
             ));
         }
         let others = TaskTracker::new();
-        others.spawn(feeder::run(self.clone(), worker, terms, deck.clone(), shutdown.clone()));
+        others.spawn(feeder::run(self.clone(), worker, terms.clone(), deck.clone(), shutdown.clone()));
         others.spawn(sweep::run(self.clone(), worker, shutdown.clone()));
-        others.spawn(post::run(self.clone(), pace, shutdown.clone()));
+        others.spawn(post::run(self.clone(), terms, shutdown.clone()));
         shutdown.cancelled().await;
         others.close();
         senders.close();
@@ -164,19 +164,6 @@ impl Broadcaster {
         }
         let later = Settlement::ResendLater { first_wait: self.settings.retry_first };
         self.store.settle(Actor::Scheduler, id, later, &[], now).await
-    }
-
-    /// Submissions that still count in the longest window, oldest first.
-    async fn recent_submissions(&self) -> Result<Vec<Past>, StoreError> {
-        let rates = self.settings.rates.iter().chain(self.settings.per_domain.values());
-        let Some(window) = rates.map(|rate| rate.per()).max() else { return Ok(Vec::new()) };
-        let now = self.store.now().await?;
-        let recent = self.store.submissions_since(now.minus(window)).await?;
-        let past = |(ended, address): (Timestamp, EmailAddress)| Past {
-            domain: address.domain().to_owned(),
-            age: now.since(ended),
-        };
-        Ok(recent.into_iter().map(past).collect())
     }
 }
 

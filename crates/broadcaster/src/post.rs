@@ -1,15 +1,14 @@
 //! Mail to staff: alerts with compiled-in texts, over a connection of its own, within the same
-//! pace. Its ledger is the table `staff_mail`; no permit of the members' ledger is involved,
+//! rate windows. Its ledger is the table `staff_mail`; no permit of the members' ledger is involved,
 //! because no member can be addressed: addresses come from accounts and operators only.
 
 use crate::{
     Broadcaster,
-    pace::{Full, Pace},
     session::{Session, Submitted},
 };
 use notice::{Letter, MessageId, RenderError, SenderAddress, SenderAddressError, cap_alert};
-use std::{sync::Arc, time::Duration};
-use store::{StaffMail, StaffMailKind};
+use std::time::Duration;
+use store::{Full, StaffMail, StaffMailKind, WorkerTerms};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,12 +24,12 @@ enum PostError {
     MessageId(#[from] notice::MessageIdError),
 }
 
-pub(crate) async fn run(broadcaster: Broadcaster, pace: Arc<Pace>, shutdown: CancellationToken) {
+pub(crate) async fn run(broadcaster: Broadcaster, terms: WorkerTerms, shutdown: CancellationToken) {
     let mut session = Session::new(&broadcaster.settings);
     while !shutdown.is_cancelled() {
         let sent = match broadcaster.store.next_staff_mail().await {
             Ok(Some(mail)) => {
-                send(&broadcaster, &pace, &mut session, &mail, &shutdown).await;
+                send(&broadcaster, &terms, &mut session, &mail, &shutdown).await;
                 true
             }
             Ok(None) => false,
@@ -51,7 +50,7 @@ pub(crate) async fn run(broadcaster: Broadcaster, pace: Arc<Pace>, shutdown: Can
 
 async fn send(
     broadcaster: &Broadcaster,
-    pace: &Arc<Pace>,
+    terms: &WorkerTerms,
     session: &mut Session,
     mail: &StaffMail,
     shutdown: &CancellationToken,
@@ -77,17 +76,13 @@ async fn send(
         );
         return;
     }
-    let slot = loop {
-        match pace.grant(mail.address.domain()) {
-            Ok(slot) => break slot,
-            Err(Full::Relay(wait) | Full::Domain(wait)) => tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = shutdown.cancelled() => return,
-            },
-        }
-    };
+    if !seated(broadcaster, terms, mail, shutdown).await {
+        return;
+    }
     let submitted = session.submit(&letter).await;
-    drop(slot);
+    if let Err(problem) = broadcaster.store.unseat_staff_mail(mail.id).await {
+        error!(error = &problem as &dyn std::error::Error, "an alert's seat in the rate windows stays taken");
+    }
     match submitted {
         Submitted::Accepted(_) => {
             info!(staff_mail.id = mail.id, kind = %mail.kind, "alert sent");
@@ -98,6 +93,32 @@ async fn send(
         }
         Submitted::NotTaken(_) | Submitted::Rejected(_) | Submitted::Lost => {
             warn!(staff_mail.id = mail.id, "alert not taken; it is tried again");
+        }
+    }
+}
+
+/// Waits for room in the rate windows; false where there was none to be had.
+async fn seated(
+    broadcaster: &Broadcaster,
+    terms: &WorkerTerms,
+    mail: &StaffMail,
+    shutdown: &CancellationToken,
+) -> bool {
+    let (store, domain) = (&broadcaster.store, mail.address.domain());
+    loop {
+        match store.seat_staff_mail(mail.id, domain, &terms.limits, terms.submission_max).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(Full::Relay(wait) | Full::Domain(wait))) => tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => return false,
+            },
+            Err(problem) => {
+                error!(
+                    error = &problem as &dyn std::error::Error,
+                    "an alert has no seat in the rate windows"
+                );
+                return false;
+            }
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     Broadcaster,
-    clerk::Clerk,
+    clerk::{Answer, Clerk},
     deck::{Card, Deck, Drawn},
-    pace::{Pace, Slot},
+    pace::Pace,
     retry::{Backoff, wait_after},
     session::{Session, Submitted},
 };
@@ -31,8 +31,8 @@ pub(crate) async fn run(
 ) {
     let session = Session::new(&broadcaster.settings);
     let mut sender = Sender { broadcaster, deck, pace, clerk, session, outcome: None };
-    while let Some((card, slot)) = sender.next_card(&shutdown).await {
-        sender.send(card, slot).await;
+    while let Some(card) = sender.next_card(&shutdown).await {
+        sender.send(card).await;
     }
     sender.flush().await;
     sender.session.close().await;
@@ -49,29 +49,28 @@ struct Sender {
 }
 
 impl Sender {
-    /// The next row that may go now: with room for it, and an open connection. None at shutdown.
-    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<(Card, Slot)> {
+    /// The next row that may be tried now, and an open connection. None at shutdown.
+    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<Card> {
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
         loop {
-            let (card, slot) = self.draw(shutdown).await?;
+            let card = self.draw(shutdown).await?;
             if self.session.is_ready() {
-                return Some((card, slot));
+                return Some(card);
             }
             self.flush().await;
-            let Err(problem) = self.session.open().await else { return Some((card, slot)) };
+            let Err(problem) = self.session.open().await else { return Some(card) };
             warn!(
                 relay.host = %self.broadcaster.settings.relay.host,
                 error = &problem as &dyn std::error::Error,
                 "the relay cannot be reached; nothing is lost, trying again"
             );
-            // Whoever has a connection may take them meanwhile.
-            slot.unused();
+            // Whoever has a connection may take it meanwhile.
             self.deck.put_back(card);
             pause(backoff.next(), shutdown).await.ok()?;
         }
     }
 
-    async fn draw(&mut self, shutdown: &CancellationToken) -> Option<(Card, Slot)> {
+    async fn draw(&mut self, shutdown: &CancellationToken) -> Option<Card> {
         loop {
             if shutdown.is_cancelled() {
                 return None;
@@ -79,7 +78,7 @@ impl Sender {
             let deck = self.deck.clone();
             let filled = deck.filled();
             let wait = match self.deck.draw(&self.pace) {
-                Drawn::Card(card, slot) => return Some((*card, slot)),
+                Drawn::Card(card) => return Some(*card),
                 Drawn::Wait(wait) => Some(wait),
                 Drawn::Empty => None,
             };
@@ -92,17 +91,22 @@ impl Sender {
         }
     }
 
-    async fn send(&mut self, card: Card, slot: Slot) {
+    async fn send(&mut self, card: Card) {
         let letter = compose(&self.broadcaster, &card);
-        let Some(permit) = self.clerk.turn(self.outcome.take(), card.row).await else {
-            slot.unused();
-            return;
+        let Card { row, composer, fresh_until } = card;
+        let permit = match self.clerk.turn(self.outcome.take(), row).await {
+            Answer::Permit(permit) => permit,
+            Answer::Full(row, full) => {
+                self.pace.rest(row.address.domain(), full);
+                self.deck.put_back(Card { row, composer, fresh_until });
+                return;
+            }
+            Answer::Refused => return,
         };
         let submitted = match &letter {
             Ok(letter) => self.session.submit(letter).await,
             Err(reply) => Submitted::Rejected(reply.clone()),
         };
-        drop(slot);
         self.outcome = outcome(&self.broadcaster, permit, submitted);
     }
 

@@ -34,6 +34,7 @@ async fn sweep(broadcaster: &Broadcaster, worker: Worker) -> Result<(), StoreErr
     if store.engine() == Engine::Postgres {
         broadcaster.recover_abandoned(worker).await?;
     }
+    store.forget_seats(&broadcaster.settings.limits).await?;
     for broadcast in store.broadcasts_in(BroadcastState::Sending).await? {
         sweep_one(broadcaster, &broadcast).await?;
     }

@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
-use store::Store;
+use store::{Limits, Store};
 
 /// Everything a command works with.
 pub(crate) struct Installation {
@@ -96,8 +96,7 @@ impl Installation {
         Ok(broadcaster::Settings {
             relay: self.config.relay_url()?,
             connections: relay.connections,
-            rates: relay.rates.clone(),
-            per_domain: relay.per_domain.clone(),
+            limits: Limits { relay: relay.rates.clone(), domains: relay.per_domain.clone() },
             step_timeout: relay.step_timeout.get(),
             dot_timeout: relay.dot_timeout.get(),
             chunk_size: broadcast.chunk_size,

@@ -8,7 +8,7 @@ use domain::{
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use report::{AfterAction, LedgerCsv, Situation};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
+use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 
 const SIGNED: ContentDigest = ContentDigest::new([7; 32]);
@@ -106,7 +106,12 @@ impl Drill {
         let released = store.release(author, frozen, 3_000, &[], now).await.expect("released");
         self.released_at = released.at;
         let minute = Duration::from_secs(60);
-        let terms = WorkerTerms { chunk_size: 100, chunk_budget: minute, submission_max: minute };
+        let terms = WorkerTerms {
+            chunk_size: 100,
+            chunk_budget: minute,
+            submission_max: minute,
+            limits: Limits::NONE,
+        };
         let worker = store.register_worker("test").await.expect("a worker");
         let rows = store.claim(worker, &released.approved, &terms).await.expect("a claim");
         let permits = store.turn(worker, &[], rows, &terms).await.expect("a turn").permits;

@@ -32,10 +32,9 @@ pub use error::StoreError;
 pub use exercise::{Exercise, Inject, NewExercise, NewInject};
 pub use freeze::FreezeRow;
 pub use ledger::{
-    ClaimedRow, LedgerFilter, LedgerRow, Outcome, Settlement, SubmitPermit, TimeLimit, Turn, Worker,
-    WorkerTerms,
+    Attempt, ClaimedRow, Full, LedgerFilter, LedgerRow, Limits, Outcome, Settlement, SubmitPermit, TimeLimit,
+    Turn, Worker, WorkerTerms,
 };
-
 pub use member::*;
 pub use release::{Released, StopAnswer};
 pub use reply_mark::{BounceMatch, MemberRequest};

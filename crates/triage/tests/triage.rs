@@ -6,7 +6,7 @@ use domain::{
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, LedgerRow, NewBroadcast, Store, WorkerTerms};
+use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, WorkerTerms};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 use triage::Triage;
 
@@ -106,7 +106,8 @@ async fn delivered(store: &Store) -> BroadcastId {
 
 async fn send_all(store: &Store, approved: &Approved<Frozen>, now: Timestamp) {
     let minute = Duration::from_secs(60);
-    let terms = WorkerTerms { chunk_size: 100, chunk_budget: minute, submission_max: minute };
+    let terms =
+        WorkerTerms { chunk_size: 100, chunk_budget: minute, submission_max: minute, limits: Limits::NONE };
     let worker = store.register_worker("test").await.expect("a worker");
     let rows = store.claim(worker, approved, &terms).await.expect("a claim");
     let permits = store.turn(worker, &[], rows, &terms).await.expect("a turn").permits;

@@ -8,8 +8,8 @@ use domain::{
 use notice::{DigestBuilder, NoticeText, Terms, message_id};
 use rehearsal::relay::{CaptureRelay, Captured, Script};
 use sea_orm::{ConnectionTrait, Statement};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, LedgerRow, NewBroadcast, Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, StoreError};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -162,8 +162,7 @@ pub(crate) fn settings(relay_url: &str) -> Settings {
     Settings {
         relay: relay_url.parse().expect("a relay URL"),
         connections: 4,
-        rates: Vec::new(),
-        per_domain: BTreeMap::new(),
+        limits: Limits::NONE,
         step_timeout: Duration::from_secs(5),
         dot_timeout: Duration::from_secs(5),
         chunk_size: 50,

@@ -8,7 +8,7 @@ use registry::{AudienceSpec, ImportMode};
 use scheduler::{Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer};
 use sea_orm::{ConnectionTrait, Statement};
 use std::{sync::Arc, time::Duration};
-use store::{Broadcast, LedgerFilter, LedgerRow, Store, WorkerTerms};
+use store::{Broadcast, LedgerFilter, LedgerRow, Limits, Store, WorkerTerms};
 use testkit::{ManualClock, SystemClock, TestDatabase, fresh_databases};
 
 /// Four members with an address each; the fourth has no workplace. `YEAR` is the present one.
@@ -22,6 +22,7 @@ const TERMS: WorkerTerms = WorkerTerms {
     chunk_size: 100,
     chunk_budget: Duration::from_secs(60),
     submission_max: Duration::from_secs(60),
+    limits: Limits::NONE,
 };
 
 /// A desk with its people.

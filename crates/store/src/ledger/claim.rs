@@ -1,5 +1,6 @@
 //! Workers and their claims on chunks of rows. Leases are measured by the database's clock.
 
+use super::Limits;
 use crate::{Engine, Store, StoreError, entity, sql};
 use domain::{
     Approved, AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, EmailAddress, Frozen, LeaseId,
@@ -22,8 +23,8 @@ impl Worker {
     }
 }
 
-/// How a worker leases.
-#[derive(Debug, Clone, Copy)]
+/// How a worker leases, and how fast all of them together may send.
+#[derive(Debug, Clone)]
 pub struct WorkerTerms {
     /// How many rows at once.
     pub chunk_size: u32,
@@ -31,6 +32,8 @@ pub struct WorkerTerms {
     pub chunk_budget: Duration,
     /// How long a submission may take at most before others may call it unknown.
     pub submission_max: Duration,
+    /// Windows of the relay and of recipient domains.
+    pub limits: Limits,
 }
 
 /// A row under this worker's lease: pending or deferred and due.
@@ -110,6 +113,7 @@ impl Store {
         }
         let rows: Vec<entity::delivery::Model> =
             sql::rows(&*tx, "find abandoned rows", &text, values).await?;
+        tx.leave_seats(&rows.iter().map(|row| row.id).collect::<Vec<_>>(), now).await?;
         let mut declared = 0;
         for row in &rows {
             let lost = read_delivery(row)?.next(&DeliveryEvent::OutcomeLost)?;

@@ -1,6 +1,9 @@
 //! Counting rows, and the ends of a broadcast: drained, out of time, settled by a person.
 
-use super::claim::{attempts_of, corrupt, read_delivery};
+use super::{
+    attempt::keep_attempts,
+    claim::{attempts_of, corrupt, read_delivery},
+};
 use crate::{Store, StoreError, entity, sql};
 use domain::{
     Actor, BroadcastEvent, BroadcastId, BroadcastState, Delivery, DeliveryEvent, DeliveryState, Refusal,
@@ -171,6 +174,9 @@ impl Store {
                 }
             };
             let after = unknown.next(&event)?;
+            // The decision overwrites how the attempt ended; only its last word is in the row.
+            let keep = keep_attempts("id = $1 AND state = 'unknown'");
+            sql::run(&*tx, "keep an unknown attempt", &keep, [row.id.into()]).await?;
             let due = if let Delivery::Deferred { retry_at, .. } = &after { retry_at.millis() } else { 0 };
             sql::run(
                 &*tx,

@@ -5,14 +5,18 @@
 //! exists only for an intent whose commit has returned. A stopped broadcast, an expired lease or
 //! a worker that was declared dead gets no permit, because the same statement checks all three.
 
+mod attempt;
 mod claim;
 mod count;
+mod pace;
 mod permit;
 mod turn;
 mod view;
 
+pub use attempt::Attempt;
 pub use claim::{ClaimedRow, Worker, WorkerTerms};
 pub use count::{Settlement, TimeLimit};
+pub use pace::{Full, Limits};
 pub use permit::{Outcome, SubmitPermit};
 pub use turn::Turn;
 pub use view::{LedgerFilter, LedgerRow};

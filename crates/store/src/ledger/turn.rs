@@ -1,6 +1,10 @@
 //! One commit of the sending loop: outcomes of finished submissions, intents of the next ones.
 
-use super::{ClaimedRow, Outcome, SubmitPermit, Worker, WorkerTerms};
+use super::{
+    ClaimedRow, Full, Limits, Outcome, SubmitPermit, Worker, WorkerTerms,
+    attempt::keep_attempts,
+    pace::{Seats, seat},
+};
 use crate::{Store, StoreError, WriteTx, sql};
 use domain::{BroadcastId, Delivery, DeliveryEvent, SmtpReply, Timestamp};
 use sea_orm::{FromQueryResult, Value};
@@ -20,6 +24,8 @@ pub struct Turn {
     /// Rows without a permit: their broadcast was stopped, their lease is over, or another
     /// worker took them. They are no longer this worker's.
     pub refused: Vec<ClaimedRow>,
+    /// Rows for which no rate window has room yet. They are still this worker's.
+    pub full: Vec<(ClaimedRow, Full)>,
     /// Outcomes that found their row no longer submitting under this worker's lease: it was
     /// declared unknown meanwhile. The ledger keeps `unknown`.
     pub fenced: u64,
@@ -52,14 +58,24 @@ impl Store {
         // Before any row is touched: whoever moves a broadcast locks in this order too.
         let sending = sending_among(&tx, &intents, now).await?;
         let written = write_outcomes(&tx, worker, outcomes).await?;
+        let ended: Vec<i64> = outcomes.iter().map(|outcome| outcome.row.get()).collect();
+        tx.leave_seats(if terms.limits.is_none() { &[] } else { &ended }, now).await?;
+        let none = Limits::NONE;
+        let limits = if intents.is_empty() { &none } else { &terms.limits };
+        let own = intents.iter().map(|row| row.id.get()).collect();
+        let mut seats = Seats::open(&tx, limits, now, own).await?;
+        let (intents, full) = seat(&mut seats, &sending, intents).await?;
         let mut granted = HashSet::new();
         for broadcast in sending {
             let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
+            keep_history(&tx, &rows).await?;
             granted.extend(write_intents(&tx, worker, &rows, now, terms.submission_max).await?);
         }
+        keep_seats(&seats, &intents, &granted).await?;
+        drop(seats);
         tx.commit().await?;
 
-        let mut turn = Turn { fenced: outcomes.len() as u64 - written, ..Turn::default() };
+        let mut turn = Turn { full, fenced: outcomes.len() as u64 - written, ..Turn::default() };
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
             // Taken out: two copies of one claim are worth one permit.
@@ -154,6 +170,9 @@ async fn write_intents(
     now: Timestamp,
     submission_max: Duration,
 ) -> Result<Vec<Granted>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
     let tuples: Vec<String> = (0..rows.len()).map(|n| intent_tuple(4 + 3 * n)).collect();
     let mut values: Vec<Value> = vec![worker.id.get().into(), now.millis().into(), submission_max.into()];
@@ -175,6 +194,35 @@ async fn write_intents(
         tuples.join(", ")
     );
     sql::rows(&**tx, "write intents", &text, values).await
+}
+
+/// What is about to be overwritten: attempts before the last one, each as it ended. A repeated
+/// turn finds them kept.
+async fn keep_history(tx: &WriteTx, rows: &[&ClaimedRow]) -> Result<(), StoreError> {
+    let again: Vec<Value> =
+        rows.iter().filter(|row| row.attempts().get() > 0).map(|row| row.id.get().into()).collect();
+    if again.is_empty() {
+        return Ok(());
+    }
+    let text =
+        keep_attempts(&format!("id IN ({}) AND state = 'deferred'", sql::placeholders(1, again.len())));
+    sql::run(&**tx, "keep earlier attempts", &text, again).await.map(|_| ())
+}
+
+async fn keep_seats(
+    seats: &Seats<'_>,
+    intents: &[ClaimedRow],
+    granted: &HashSet<Granted>,
+) -> Result<(), StoreError> {
+    let rows: Vec<(&ClaimedRow, &Granted)> = intents
+        .iter()
+        .filter_map(|row| Some((row, granted.iter().find(|granted| granted.id == row.id.get())?)))
+        .collect();
+    let submissions: Vec<(i64, i64, &str)> = rows
+        .iter()
+        .map(|(row, _)| (row.id.get(), i64::from(row.attempts().following().get()), row.address.domain()))
+        .collect();
+    seats.keep(&submissions, |n| Timestamp::from_millis(rows[n].1.lease_until)).await
 }
 
 fn intent_tuple(from: usize) -> String {

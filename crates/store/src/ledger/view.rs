@@ -1,8 +1,7 @@
 //! Reading the ledger for pages and exports.
 
-use super::claim::corrupt;
 use crate::{Store, StoreError, sql};
-use domain::{BroadcastId, DeliveryState, EmailAddress, MemberId, Timestamp};
+use domain::{BroadcastId, DeliveryState, MemberId};
 use sea_orm::{FromQueryResult, Value};
 
 /// Which rows to show.
@@ -51,13 +50,6 @@ pub struct LedgerRow {
     pub settled_at: Option<i64>,
 }
 
-#[derive(FromQueryResult)]
-struct Submission {
-    id: i64,
-    address: String,
-    ended: i64,
-}
-
 const COLUMNS: &str = "id, broadcast_id, member_id, member_no, address, prefecture, state, held_reason, \
     attempts, smtp_code, enhanced_code, reply, message_id, relay, submitted_at, settled_at";
 
@@ -85,34 +77,6 @@ impl Store {
         }
         text += " ORDER BY id LIMIT $3";
         sql::rows(&self.connection, "read the ledger", &text, values).await
-    }
-
-    /// Submissions that ended after `since`, or have not ended: when, and to whom; those that
-    /// ended first come first. What rate windows count after a restart.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn submissions_since(
-        &self,
-        since: Timestamp,
-    ) -> Result<Vec<(Timestamp, EmailAddress)>, StoreError> {
-        let text = format!(
-            "SELECT id, address, ended FROM (\
-               SELECT id, address, CASE WHEN state = 'submitting' THEN {now} \
-               WHEN settled_at > submitted_at THEN settled_at ELSE submitted_at END AS ended \
-               FROM delivery WHERE submitted_at IS NOT NULL) AS submission \
-             WHERE ended > $1 ORDER BY ended",
-            now = sql::now_expression(self.engine())
-        );
-        let rows: Vec<Submission> =
-            sql::rows(&self.connection, "count recent submissions", &text, [since.millis().into()]).await?;
-        rows.into_iter()
-            .map(|row| {
-                let address = EmailAddress::parse(&row.address)
-                    .map_err(|problem| corrupt(row.id, "address", problem.to_string()))?;
-                Ok((Timestamp::from_millis(row.ended), address))
-            })
-            .collect()
     }
 
     /// Everything one member was addressed with, newest first.

@@ -7,8 +7,8 @@ use domain::{
 use sea_orm::{ConnectionTrait, Statement};
 use std::time::Duration;
 use store::{
-    Broadcast, ClaimedRow, FreezeRow, LedgerFilter, LedgerRow, NewBroadcast, Outcome, Store, StoreError,
-    SubmitPermit, Turn, Worker, WorkerTerms,
+    Broadcast, ClaimedRow, FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Outcome, Store,
+    StoreError, SubmitPermit, Turn, Worker, WorkerTerms,
 };
 use testkit::{DatabaseKind, TestDatabase, fresh_databases};
 
@@ -23,12 +23,14 @@ pub(crate) const TERMS: WorkerTerms = WorkerTerms {
     chunk_size: 100,
     chunk_budget: Duration::from_secs(60),
     submission_max: Duration::from_secs(600),
+    limits: Limits::NONE,
 };
 /// Leases that are over as soon as the database's clock has moved on.
 pub(crate) const SHORT: WorkerTerms = WorkerTerms {
     chunk_size: 100,
     chunk_budget: Duration::from_millis(1),
     submission_max: Duration::from_millis(1),
+    limits: Limits::NONE,
 };
 
 /// A store on one database.

@@ -14,7 +14,7 @@ async fn migrating_again_changes_nothing() {
             RepliesMigrator::up(connection, None).await.expect("the reply schema fits beside it");
         }
         assert_eq!(fresh.store.audiences().await.expect("audiences").len(), 1, "`all`, once");
-        assert_eq!(fresh.number("SELECT COUNT(*) AS n FROM lock_row").await, 2);
+        assert_eq!(fresh.number("SELECT COUNT(*) AS n FROM lock_row").await, 3);
         assert_eq!(fresh.store.staff().await.expect("staff").len(), 3, "nobody was lost");
     }
 }

@@ -1,7 +1,7 @@
 //! One commit of outcomes and intents (law 4).
 
 use crate::fresh::{Fresh, NOW, SHORT, TERMS, accepted, deferred, outcome, rejected, spend};
-use domain::{DeliveryEvent, DeliveryState, Timestamp};
+use domain::{DeliveryEvent, DeliveryState};
 use store::{ClaimedRow, SubmitPermit, WorkerTerms};
 
 #[tokio::test]
@@ -206,20 +206,6 @@ async fn nothing_leaves_after_the_end_of_a_notice() {
         let rows = fresh.claim(worker, &approved).await;
         fresh.tamper(&format!("UPDATE broadcast SET finish_by = {} WHERE id = {id}", now.millis() - 1)).await;
         assert_eq!(fresh.turn(worker, &[], rows).await.permits.len(), 0, "after its end");
-    }
-}
-
-#[tokio::test]
-async fn submissions_are_counted_for_long_windows() {
-    for fresh in Fresh::each().await {
-        let (_, approved) = fresh.sending(3).await;
-        let start = fresh.store.now().await.expect("the clock");
-        let worker = fresh.worker().await;
-        fresh.send_all(worker, &approved, &accepted()).await;
-        let since = Timestamp::from_millis(start.millis() - 1);
-        assert_eq!(fresh.store.submissions_since(since).await.expect("counted").len(), 3);
-        let later = fresh.store.now().await.expect("the clock").plus(TERMS.chunk_budget);
-        assert!(fresh.store.submissions_since(later).await.expect("counted").is_empty());
     }
 }
 

@@ -12,7 +12,7 @@ use replybox::{ArrivedBy, NewReply, ReplyBox};
 use scheduler::{Desk, DeskSettings, NewNotice, Timeline, parse_plan};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
-use store::{MemberData, NewMember, RosterChanges, Store, WorkerTerms};
+use store::{Limits, MemberData, NewMember, RosterChanges, Store, WorkerTerms};
 use testkit::{ManualClock, SystemClock, TestDatabase};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -454,6 +454,7 @@ impl Stage<'_> {
             chunk_size: u32::try_from(rows * 3 / 4).expect("a size"),
             chunk_budget: Duration::from_secs(60),
             submission_max: Duration::from_secs(60),
+            limits: Limits::NONE,
         };
         let claimed = self.store.claim(worker, &approved, &terms).await.expect("claimed");
         let turn = self.store.turn(worker, &[], claimed, &terms).await.expect("intents");
