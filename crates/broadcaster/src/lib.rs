@@ -18,6 +18,7 @@ mod relay;
 mod retry;
 mod sender;
 mod session;
+mod stream;
 mod sweep;
 
 pub use relay::{Login, RelayError, RelayUrl, Security};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub relay: RelayUrl,
     /// Connections at once; each carries one mail at a time.
     pub connections: u32,
+    /// Mails per connection, where the relay wants it opened anew after so many.
+    pub messages_per_connection: Option<u32>,
     /// Rate windows that all hold at once, over all processes on this database.
     pub limits: Limits,
     /// How long a step before the dot may take.

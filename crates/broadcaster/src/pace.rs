@@ -6,6 +6,7 @@
 //! pause; governor spreads. It runs a little ahead of the limit, because a limiter that is itself
 //! exact and asked a moment too late each time uses only 95 % of it.
 
+use crate::session::Patience;
 use domain::Rate;
 use governor::{
     Quota, RateLimiter,
@@ -26,6 +27,12 @@ use tokio::time::Instant;
 const SPREAD_WINDOW_MAX: Duration = notice::preflight::PACED_WINDOW_MAX;
 /// How much faster than the limit the spreading runs.
 const SPREAD_AHEAD: f64 = 1.05;
+/// A relay or domain that asked for patience is tried again after this long, then twice as long …
+const BRAKE_FIRST: Duration = Duration::from_secs(1);
+/// … up to this long, which is what relays that count by the five minutes ask for.
+const BRAKE_MAX: Duration = Duration::from_secs(300);
+/// A shorter gap is none.
+const BRAKE_LEAST: Duration = Duration::from_millis(50);
 /// As many as come in this time may leave together: timers wake to the millisecond.
 const SPREAD_TOGETHER: Duration = Duration::from_millis(10);
 
@@ -36,11 +43,19 @@ pub(crate) struct Pace {
     rests: Mutex<Rests>,
 }
 
-/// Until when nothing is tried.
+/// Until when nothing is tried, and how far apart tries are kept.
 #[derive(Default)]
 struct Rests {
-    relay: Option<Instant>,
-    domains: HashMap<String, Instant>,
+    relay: Rest,
+    domains: HashMap<String, Rest>,
+}
+
+#[derive(Default)]
+struct Rest {
+    until: Option<Instant>,
+    /// Zero where nobody asked for patience.
+    gap: Duration,
+    braked_at: Option<Instant>,
 }
 
 type Spread = RateLimiter<NotKeyed, InMemoryState, Timer, NoOpMiddleware<Duration>>;
@@ -57,11 +72,38 @@ impl Pace {
     /// Whether a recipient at `domain` may be tried now.
     pub(crate) fn grant(&self, domain: &str) -> Result<(), Full> {
         let now = Instant::now();
-        let rests = self.rests();
-        rests.relay.map_or(Ok(()), |until| over(until, now)).map_err(Full::Relay)?;
-        rests.domains.get(domain).map_or(Ok(()), |until| over(*until, now)).map_err(Full::Domain)?;
+        let mut rests = self.rests();
+        rests.relay.over(now).map_err(Full::Relay)?;
+        rests.domains.get(domain).map_or(Ok(()), |rest| rest.over(now)).map_err(Full::Domain)?;
         self.domains.get(domain).map_or(Ok(()), check).map_err(Full::Domain)?;
-        self.relay.iter().try_for_each(check).map_err(Full::Relay)
+        self.relay.iter().try_for_each(check).map_err(Full::Relay)?;
+        rests.relay.keep_apart(now);
+        if let Some(rest) = rests.domains.get_mut(domain) {
+            rest.keep_apart(now);
+        }
+        Ok(())
+    }
+
+    /// The relay asked for patience, in answer to a submission that began at `began`.
+    pub(crate) fn brake(&self, domain: &str, patience: Patience, began: Instant) {
+        let mut rests = self.rests();
+        match patience {
+            Patience::Recipient => {}
+            Patience::Domain => rests.domains.entry(domain.to_owned()).or_default().brake(began),
+            Patience::Relay => rests.relay.brake(began),
+        }
+    }
+
+    /// The relay took a mail: whoever was slowed down recovers.
+    pub(crate) fn ease(&self, domain: &str) {
+        let mut rests = self.rests();
+        rests.relay.ease();
+        if let Some(rest) = rests.domains.get_mut(domain) {
+            rest.ease();
+            if rest.gap.is_zero() {
+                rests.domains.remove(domain);
+            }
+        }
     }
 
     /// The ledger had no room.
@@ -69,11 +111,8 @@ impl Pace {
         let now = Instant::now();
         let mut rests = self.rests();
         match full {
-            Full::Relay(wait) => rests.relay = rests.relay.max(Some(now + wait)),
-            Full::Domain(wait) => {
-                let until = rests.domains.entry(domain.to_owned()).or_insert(now);
-                *until = (*until).max(now + wait);
-            }
+            Full::Relay(wait) => rests.relay.until(now + wait),
+            Full::Domain(wait) => rests.domains.entry(domain.to_owned()).or_default().until(now + wait),
         }
     }
 
@@ -82,8 +121,41 @@ impl Pace {
     }
 }
 
-fn over(until: Instant, now: Instant) -> Result<(), Duration> {
-    if until <= now { Ok(()) } else { Err(until - now) }
+impl Rest {
+    fn over(&self, now: Instant) -> Result<(), Duration> {
+        match self.until {
+            Some(until) if until > now => Err(until - now),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn until(&mut self, until: Instant) {
+        self.until = self.until.max(Some(until));
+    }
+
+    fn keep_apart(&mut self, now: Instant) {
+        if !self.gap.is_zero() {
+            self.until(now + self.gap);
+        }
+    }
+
+    /// What began before the last brake says nothing new: all connections hear the same at once.
+    fn brake(&mut self, began: Instant) {
+        if self.braked_at.is_some_and(|braked| began < braked) {
+            return;
+        }
+        let now = Instant::now();
+        self.gap = (self.gap * 2).clamp(BRAKE_FIRST, BRAKE_MAX);
+        self.braked_at = Some(now);
+        self.until(now + self.gap);
+    }
+
+    fn ease(&mut self) {
+        self.gap /= 2;
+        if self.gap < BRAKE_LEAST {
+            self.gap = Duration::ZERO;
+        }
+    }
 }
 
 fn check(spread: &Spread) -> Result<(), Duration> {
@@ -107,5 +179,45 @@ impl Clock for Timer {
 
     fn now(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(pace: &Pace, domain: &str) -> Option<Full> {
+        pace.grant(domain).err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_patience_gets_more_each_time_and_success_recovers() {
+        let pace = Pace::new(&Limits::NONE);
+        for seconds in [1, 2, 4, 8] {
+            pace.brake("example.jp", Patience::Relay, Instant::now());
+            assert_eq!(full(&pace, "example.com"), Some(Full::Relay(Duration::from_secs(seconds))));
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+        assert_eq!(full(&pace, "example.jp"), None, "one is tried");
+        assert_eq!(full(&pace, "example.jp"), Some(Full::Relay(Duration::from_secs(8))), "and no other yet");
+        for _ in 0..8 {
+            pace.ease("example.jp");
+        }
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!((full(&pace, "example.jp"), full(&pace, "example.jp")), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_domain_is_slow_alone_and_one_storm_counts_once() {
+        let pace = Pace::new(&Limits::NONE);
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        for _ in 0..8 {
+            pace.brake("docomo.ne.jp", Patience::Domain, began);
+        }
+        assert_eq!(full(&pace, "docomo.ne.jp"), Some(Full::Domain(Duration::from_secs(1))));
+        assert_eq!(full(&pace, "example.jp"), None);
+        pace.brake("example.jp", Patience::Recipient, Instant::now());
+        assert_eq!(full(&pace, "example.jp"), None, "a greylisted recipient waits alone");
     }
 }

@@ -91,7 +91,7 @@ async fn send(
                 error!(error = &problem as &dyn std::error::Error, "a sent alert could not be noted");
             }
         }
-        Submitted::NotTaken(_) | Submitted::Rejected(_) | Submitted::Lost => {
+        Submitted::NotTaken(..) | Submitted::Rejected(_) | Submitted::Lost => {
             warn!(staff_mail.id = mail.id, "alert not taken; it is tried again");
         }
     }

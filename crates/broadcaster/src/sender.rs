@@ -6,13 +6,13 @@ use crate::{
     deck::{Card, Deck, Drawn},
     pace::Pace,
     retry::{Backoff, wait_after},
-    session::{Session, Submitted},
+    session::{Patience, Session, Submitted},
 };
 use domain::{DeliveryEvent, SmtpReply};
 use notice::{Letter, Recipient};
 use std::{sync::Arc, time::Duration};
 use store::{Outcome, SubmitPermit};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -103,11 +103,32 @@ impl Sender {
             }
             Answer::Refused => return,
         };
+        let began = Instant::now();
         let submitted = match &letter {
             Ok(letter) => self.session.submit(letter).await,
             Err(reply) => Submitted::Rejected(reply.clone()),
         };
+        self.listen(permit.row().address.domain(), &submitted, began);
         self.outcome = outcome(&self.broadcaster, permit, submitted);
+    }
+
+    /// What the relay's answer means for the pace.
+    fn listen(&self, domain: &str, submitted: &Submitted, began: Instant) {
+        match submitted {
+            Submitted::Accepted(_) => self.pace.ease(domain),
+            Submitted::NotTaken(Some(reply), Patience::Relay) => {
+                self.pace.brake(domain, Patience::Relay, began);
+                warn!(
+                    relay.host = %self.broadcaster.settings.relay.host,
+                    smtp.code = reply.code,
+                    smtp.status = reply.enhanced.as_deref().unwrap_or(""),
+                    "the relay refuses or slows down the sender, not a recipient; everything waits. \
+                     If this goes on, check the sender, the login and the limits at the relay"
+                );
+            }
+            Submitted::NotTaken(_, patience) => self.pace.brake(domain, *patience, began),
+            Submitted::Rejected(_) | Submitted::Lost => {}
+        }
     }
 
     async fn flush(&mut self) {
@@ -145,11 +166,11 @@ fn outcome(broadcaster: &Broadcaster, permit: SubmitPermit, submitted: Submitted
             info!(delivery.id = %row, smtp.code = reply.code, "recipient rejected");
             DeliveryEvent::RelayRejected(reply)
         }
-        Submitted::NotTaken(Some(reply)) => {
+        Submitted::NotTaken(Some(reply), _) => {
             let wait = wait_after(broadcaster.settings.retry_first, permit.attempt(), row);
             DeliveryEvent::RelayDeferred { reply: Some(reply), retry_at: now.plus(wait) }
         }
-        Submitted::NotTaken(None) => {
+        Submitted::NotTaken(None, _) => {
             let wait = wait_after(LOST_BEFORE_DOT_WAIT, permit.attempt(), row);
             DeliveryEvent::RelayDeferred { reply: None, retry_at: now.plus(wait) }
         }

@@ -6,11 +6,12 @@
 //! owner, every step has a timeout, and after any doubt the connection is dropped.
 //!
 //! # Security
-//! The relay's replies reach this module; lettre bounds their lines, [`SmtpReply::new`] their text.
+//! The relay's replies reach this module; [`RelayStream`] bounds them, [`SmtpReply::new`] their text.
 
 use crate::{
     Settings,
     relay::{RelayUrl, Security},
+    stream::RelayStream,
 };
 use domain::{EmailAddress, SmtpReply};
 use lettre::{
@@ -41,12 +42,23 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Submitted {
     /// 2xx after the dot.
     Accepted(SmtpReply),
-    /// Certainly not taken: 4xx, or lost before the dot.
-    NotTaken(Option<SmtpReply>),
+    /// Certainly not taken: 4xx, lost before the dot, or a refusal that is not this recipient's.
+    NotTaken(Option<SmtpReply>, Patience),
     /// 5xx.
     Rejected(SmtpReply),
     /// The dot may have been out; there is no answer.
     Lost,
+}
+
+/// Who has to be left alone for a while, from what the relay said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Nobody but the recipient itself.
+    Recipient,
+    /// The recipient's domain: 421 where the relay knows the recipient.
+    Domain,
+    /// Everybody: 421 or 4.7.x before there was a recipient, or a refusal of us.
+    Relay,
 }
 
 /// Why there is no connection. Said to operators; no recipient is concerned.
@@ -67,12 +79,14 @@ pub(crate) struct Session {
     relay: RelayUrl,
     step_timeout: Duration,
     dot_timeout: Duration,
+    messages_max: u32,
     open: Option<Open>,
 }
 
 struct Open {
     connection: AsyncSmtpConnection,
     used_at: Instant,
+    messages: u32,
 }
 
 /// A step that did not go on.
@@ -81,19 +95,30 @@ enum Stopped {
     Lost,
 }
 
+/// Up to where the relay knows nothing of the recipient, and from where it does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Mail,
+    Rcpt,
+    Data,
+    Dot,
+}
+
 impl Session {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             relay: settings.relay.clone(),
             step_timeout: settings.step_timeout,
             dot_timeout: settings.dot_timeout,
+            messages_max: settings.messages_per_connection.unwrap_or(u32::MAX),
             open: None,
         }
     }
 
-    /// Whether there is a connection, and a fresh one.
+    /// Whether there is a connection, a fresh one, and one the relay still wants mail on.
     pub(crate) fn is_ready(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.used_at.elapsed() <= IDLE_MAX)
+        let fit = |open: &Open| open.used_at.elapsed() <= IDLE_MAX && open.messages < self.messages_max;
+        self.open.as_ref().is_some_and(fit)
     }
 
     /// Opens a connection in place of one there may be.
@@ -102,7 +127,7 @@ impl Session {
         let connection = timeout(self.step_timeout, connect(&self.relay, self.step_timeout))
             .await
             .map_err(|_| Unreachable::Timeout)??;
-        self.open = Some(Open { connection, used_at: Instant::now() });
+        self.open = Some(Open { connection, used_at: Instant::now(), messages: 0 });
         Ok(())
     }
 
@@ -116,17 +141,13 @@ impl Session {
         };
         match self.envelope(from, to).await {
             Ok(()) => {}
-            Err(Stopped::Lost) => {
+            Err((_, Stopped::Lost)) => {
                 self.open = None;
-                return Submitted::NotTaken(None);
+                return Submitted::NotTaken(None, Patience::Recipient);
             }
-            Err(Stopped::Reply(reply)) => {
+            Err((step, Stopped::Reply(reply))) => {
                 self.recover_after(&reply).await;
-                return if reply.code >= 500 {
-                    Submitted::Rejected(reply)
-                } else {
-                    Submitted::NotTaken(Some(reply))
-                };
+                return refused_at(step, reply);
             }
         }
         match self.content(&letter.raw).await {
@@ -137,7 +158,7 @@ impl Session {
             }
             Err(Stopped::Reply(reply)) => {
                 self.drop_if_closing(&reply);
-                if reply.code >= 500 { Submitted::Rejected(reply) } else { Submitted::NotTaken(Some(reply)) }
+                refused_at(Step::Dot, reply)
             }
         }
     }
@@ -149,12 +170,17 @@ impl Session {
         }
     }
 
-    async fn envelope(&mut self, from: Address, to: Address) -> Result<(), Stopped> {
-        let step = self.step_timeout;
-        let open = self.open.as_mut().ok_or(Stopped::Lost)?;
-        expect(2, timeout(step, open.connection.command(Mail::new(Some(from), vec![]))).await)?;
-        expect(2, timeout(step, open.connection.command(Rcpt::new(to, vec![]))).await)?;
-        expect(3, timeout(step, open.connection.command(Data)).await)?;
+    async fn envelope(&mut self, from: Address, to: Address) -> Result<(), (Step, Stopped)> {
+        let limit = self.step_timeout;
+        let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
+        let at = |step| move |stopped| (step, stopped);
+        open.messages += 1;
+        let mail = open.connection.command(Mail::new(Some(from), vec![]));
+        expect(2, timeout(limit, mail).await).map_err(at(Step::Mail))?;
+        let rcpt = open.connection.command(Rcpt::new(to, vec![]));
+        expect(2, timeout(limit, rcpt).await).map_err(at(Step::Rcpt))?;
+        let data = open.connection.command(Data);
+        expect(3, timeout(limit, data).await).map_err(at(Step::Data))?;
         Ok(())
     }
 
@@ -193,8 +219,7 @@ async fn connect(relay: &RelayUrl, step: Duration) -> Result<AsyncSmtpConnection
         Security::Plain | Security::StartTls => {
             let stream =
                 TcpStream::connect((relay.host.as_str(), relay.port)).await.map_err(Unreachable::Connect)?;
-            // Without this, Nagle's algorithm holds each mail back for 40 ms.
-            stream.set_nodelay(true).map_err(Unreachable::Connect)?;
+            let stream = RelayStream::new(stream).map_err(Unreachable::Connect)?;
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
                 .await
                 .map_err(Unreachable::Session)?
@@ -223,6 +248,34 @@ async fn connect(relay: &RelayUrl, step: Duration) -> Result<AsyncSmtpConnection
             .map_err(Unreachable::Session)?;
     }
     Ok(connection)
+}
+
+/// What a refusal means for the recipient. One wrong setting here or at the relay must not reject a
+/// whole audience: what the relay says of us, and not of the recipient, refuses nobody for good.
+fn refused_at(step: Step, reply: SmtpReply) -> Submitted {
+    let of_us = match step {
+        Step::Mail => true,
+        Step::Rcpt | Step::Data => is_about_the_session(reply.code),
+        Step::Dot => false,
+    };
+    if reply.code >= 500 && !of_us {
+        return Submitted::Rejected(reply);
+    }
+    let closing = reply.code == 421;
+    let about_policy = reply.enhanced.as_deref().is_some_and(|status| status.starts_with("4.7."));
+    let patience = match step {
+        _ if reply.code >= 500 => Patience::Relay,
+        Step::Mail if closing || about_policy => Patience::Relay,
+        Step::Rcpt | Step::Data | Step::Dot if closing => Patience::Domain,
+        // Greylisting among others: the recipient waits, and nobody else.
+        Step::Mail | Step::Rcpt | Step::Data | Step::Dot => Patience::Recipient,
+    };
+    Submitted::NotTaken(Some(reply), patience)
+}
+
+/// Commands not known, out of order or without the login asked for (RFC 5321 §4.2.2, RFC 4954 §6).
+fn is_about_the_session(code: u16) -> bool {
+    matches!(code, 500 | 502 | 503 | 504 | 530 | 534 | 535 | 538)
 }
 
 fn wire(address: &EmailAddress) -> Option<Address> {

@@ -93,6 +93,7 @@ pub(crate) struct Relay {
     url: Secret,
     #[serde(default = "eight")]
     pub(crate) connections: u32,
+    pub(crate) messages_per_connection: Option<u32>,
     #[serde(default)]
     pub(crate) rates: Vec<Rate>,
     #[serde(default)]
@@ -247,6 +248,10 @@ impl Config {
             "site.public_url starts with https:// (or http:// on a test machine)"
         );
         ensure!((1..=1_000).contains(&self.relay.connections), "relay.connections is from 1 to 1000");
+        ensure!(
+            self.relay.messages_per_connection != Some(0),
+            "relay.messages_per_connection is 1 or more; leave it out where the relay has no such limit"
+        );
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
         let _parsed: notice::SenderAddress = self
             .broadcast

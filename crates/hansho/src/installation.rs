@@ -96,6 +96,7 @@ impl Installation {
         Ok(broadcaster::Settings {
             relay: self.config.relay_url()?,
             connections: relay.connections,
+            messages_per_connection: relay.messages_per_connection,
             limits: Limits { relay: relay.rates.clone(), domains: relay.per_domain.clone() },
             step_timeout: relay.step_timeout.get(),
             dot_timeout: relay.dot_timeout.get(),

@@ -162,6 +162,7 @@ pub(crate) fn settings(relay_url: &str) -> Settings {
     Settings {
         relay: relay_url.parse().expect("a relay URL"),
         connections: 4,
+        messages_per_connection: None,
         limits: Limits::NONE,
         step_timeout: Duration::from_secs(5),
         dot_timeout: Duration::from_secs(5),

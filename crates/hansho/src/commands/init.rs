@@ -82,6 +82,7 @@ listen = "127.0.0.1:8080"
 url = "smtp://127.0.0.1:25"          # smtp+starttls://user:password@host:587, smtps://user:password@host:465
 connections = 8
 rates = ["10/s"]                     # all hold at once, e.g. ["10/s", "1500/h"]; [] = none
+# messages_per_connection = 100      # where the relay wants a new connection after so many
 # per_domain = {{ "docomo.ne.jp" = "2/s" }}
 dot_timeout = "10m"
 

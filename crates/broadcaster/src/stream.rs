@@ -1,0 +1,76 @@
+//! The socket under a relay session: no delay for small packets, and no reply without end.
+//!
+//! # Security
+//! Whatever the relay writes comes through here. lettre reads a reply's lines anew with each one
+//! that arrives, and does not pause while any are at hand: a relay that never ends its reply would
+//! keep a thread of the runtime busy for a minute, and no time limit could interrupt it.
+
+use lettre::transport::smtp::client::AsyncTokioStream;
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Between two of our commands: several times what the longest list of extensions needs, and a
+/// certificate chain.
+const REPLY_OCTETS_MAX: usize = 16 * 1024;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct RelayStream {
+    stream: TcpStream,
+    unanswered: usize,
+}
+
+impl RelayStream {
+    /// Takes over a connected socket.
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        // Without this, Nagle's algorithm holds each mail back for 40 ms.
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, unanswered: 0 })
+    }
+}
+
+impl AsyncRead for RelayStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unanswered > REPLY_OCTETS_MAX {
+            let endless = format!("a reply of more than {REPLY_OCTETS_MAX} octets");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, endless)));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.unanswered += buffer.filled().len() - before;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for RelayStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.unanswered = 0;
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for RelayStream {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
