@@ -5,6 +5,7 @@
 use domain::{BroadcastState, Tally};
 use hansho_tests::{Dot, PATIENCE, Society, member_address};
 use rehearsal::relay::{Cut, Script, Stage, Verdict};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -59,6 +60,34 @@ async fn law_3_what_was_taken_is_never_sent_again_whatever_is_asked_for() {
     let next = society.released("お礼").await;
     next.becomes(BroadcastState::Completed, PATIENCE).await;
     assert_eq!(society.relay.count(), taken + 20);
+}
+
+/// What was said before the last word is kept as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn law_3_every_attempt_at_a_recipient_can_be_read_afterwards() {
+    let twice = Script::accept_all()
+        .recipient(&member_address(1), Verdict::Defer { tries: 2, at: Stage::Rcpt })
+        .recipient(&member_address(2), Verdict::CutAfterDot(Cut::FirstTry));
+    let society = Society::plan().members(2).relay(twice).found().await;
+    let _service = society.serve(&["broadcaster"]).await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let attempts = async |member: &str| -> Vec<(String, Value)> {
+        let told = notice.ask("attempts", &["--member", member], &society.viewer).await.done();
+        let each = told.as_array().expect("a list").iter();
+        each.map(|one| (one["state"].as_str().expect("a state").to_owned(), one["smtp_code"].clone()))
+            .collect()
+    };
+    let deferred = ("deferred".to_owned(), 451.into());
+    let accepted = ("accepted".to_owned(), 250.into());
+    assert_eq!(attempts("m0001").await, [deferred.clone(), deferred, accepted.clone()]);
+    assert_eq!(attempts("m0002").await, [("unknown".to_owned(), Value::Null)]);
+
+    let _settled = notice.settle_by(&society.coordinator, "resend", &["m0002"]).await.done();
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    assert_eq!(attempts("m0002").await, [("unknown".to_owned(), Value::Null), accepted]);
+    let nobody = notice.ask("attempts", &["--member", "m0003"], &society.viewer).await;
+    assert_eq!(nobody.code, 4, "{}", nobody.stderr);
 }
 
 /// Every mood a relay has: later, never, cut on the line.

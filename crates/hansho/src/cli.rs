@@ -248,6 +248,12 @@ pub(crate) enum BroadcastCommand {
         #[arg(long, value_enum, default_value_t = LedgerFormat::Csv)]
         format: LedgerFormat,
     },
+    /// Everything that was tried for one recipient.
+    Attempts {
+        id: BroadcastId,
+        #[arg(long = "member")]
+        member_no: String,
+    },
     /// Settle unknown rows.
     Settle {
         id: BroadcastId,

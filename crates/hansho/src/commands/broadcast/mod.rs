@@ -1,5 +1,6 @@
 //! `hansho broadcast …`: the same desk as the dashboard's.
 
+mod attempts;
 mod ledger;
 mod status;
 
@@ -62,6 +63,9 @@ pub(super) async fn run(
         BroadcastCommand::List => return done(status::list(installation, format).await),
         BroadcastCommand::Ledger { id, format } => {
             return done(ledger::write(installation, id, format).await);
+        }
+        BroadcastCommand::Attempts { id, member_no } => {
+            return done(attempts::show(installation, id, &member_no, format).await);
         }
         BroadcastCommand::Approve { id, confirm } => {
             let answer = desk.approve(actor, id, None, confirm.as_deref()).await?;
