@@ -1,10 +1,13 @@
 //! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
-//! up the others, and one whose lease is over takes no room: it is dropped and claimed again.
+//! up the others, and one whose lease is over costs nothing: it is dropped and claimed again.
 
 use crate::pace::Pace;
 use notice::Composer;
-use std::sync::Arc;
-use std::{collections::VecDeque, sync::Mutex, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use store::{ClaimedRow, Full};
 use tokio::{sync::Notify, time::Instant};
 
@@ -17,13 +20,6 @@ pub(crate) struct Card {
     pub(crate) fresh_until: Instant,
 }
 
-impl Card {
-    /// Its lease is not over.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.fresh_until > Instant::now()
-    }
-}
-
 pub(crate) struct Deck {
     cards: Mutex<VecDeque<Card>>,
     low_water: usize,
@@ -33,9 +29,9 @@ pub(crate) struct Deck {
 
 /// What the deck has to give.
 pub(crate) enum Drawn {
-    /// Send this one; there is room for it.
+    /// Try this one: the pace lets it.
     Card(Box<Card>),
-    /// There is room for none, for this long.
+    /// The pace lets none, for this long.
     Wait(Duration),
     /// No row.
     Empty,
@@ -100,7 +96,8 @@ impl Deck {
     fn fresh(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {
         let mut cards = self.lock();
         let before = cards.len();
-        cards.retain(Card::is_fresh);
+        let now = Instant::now();
+        cards.retain(|card| card.fresh_until > now);
         if cards.len() < before {
             self.drained.notify_one();
         }
