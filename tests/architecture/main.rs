@@ -42,7 +42,10 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ),
     ("hansho-sinkd", &["domain", "replybox", "sink"]),
     ("testkit", &["domain", "migrations", "rehearsal", "store"]),
-    ("hansho-tests", &["domain", "migrations", "notice", "rehearsal", "replybox", "store", "testkit"]),
+    (
+        "hansho-tests",
+        &["broadcaster", "domain", "migrations", "notice", "rehearsal", "replybox", "store", "testkit"],
+    ),
 ];
 
 /// Whatever takes mail in, or could be linked into what does.
@@ -132,6 +135,17 @@ fn only_the_broadcaster_has_lettres_transport_and_the_pacer() {
     let broadcaster = BTreeSet::from(["broadcaster"]);
     assert_eq!(transports, broadcaster, "who can open an SMTP session");
     assert_eq!(pacers, broadcaster, "who paces");
+}
+
+/// Bugs and models are for the simulation: no executable can have them.
+#[test]
+fn only_the_tests_plant_bugs_and_keep_a_model_of_the_ledger() {
+    let house = House::read();
+    let simulated =
+        |dependency: &Dependency| dependency.features.iter().any(|f| f == "planted" || f == "model");
+    let who: BTreeSet<&str> =
+        house.crates().filter(|name| house.manifest(name).iter().any(simulated)).collect();
+    assert_eq!(who, BTreeSet::from(["hansho-tests"]));
 }
 
 #[test]

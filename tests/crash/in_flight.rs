@@ -3,7 +3,7 @@
 use crate::evidence::{Evidence, the_books_hold};
 use domain::{BroadcastState, DeliveryState};
 use hansho_tests::{Broadcast, PATIENCE, Society};
-use rehearsal::relay::{Hook, Script, Verdict};
+use rehearsal::relay::{Script, Verdict, Watch};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,8 +20,8 @@ async fn an_outcome_is_durable_before_its_connections_next_dot() {
         let society = plan.found().await;
         let notice = society.released("訓練開始のお知らせ").await;
         let broken: Arc<Mutex<Vec<String>>> = Arc::default();
-        let hook = ledger_read_at_every_step(&society, &notice, connections, broken.clone()).await;
-        society.relay.set_script(Script::accept_all().decide_by(hook));
+        let hook = ledger_read_at_every_dot(&society, &notice, connections, broken.clone()).await;
+        society.relay.set_script(Script::accept_all().watch_dots(hook));
 
         let serve = society.serve(&["broadcaster"]).await;
         notice.becomes(BroadcastState::Completed, SENDING_MAX).await;
@@ -32,14 +32,14 @@ async fn an_outcome_is_durable_before_its_connections_next_dot() {
     }
 }
 
-/// While the relay holds the recipient's RCPT or dot unanswered, its row is `submitting`, and no
-/// more rows are than there are connections: every connection's mail before is settled.
-async fn ledger_read_at_every_step(
+/// While the relay holds the recipient's dot unanswered, its row is `submitting`, and no more rows
+/// are than there are connections: every connection's mail before is settled.
+async fn ledger_read_at_every_dot(
     society: &Society,
     notice: &Broadcast<'_>,
     connections: u64,
     broken: Arc<Mutex<Vec<String>>>,
-) -> Hook {
+) -> Watch {
     let (store, id) = (society.store().clone(), notice.id());
     let members: std::collections::HashMap<String, i64> =
         notice.ledger().await.into_iter().map(|row| (row.address, row.member_id)).collect();
@@ -57,7 +57,6 @@ async fn ledger_read_at_every_step(
             let found = format!("{recipient} is {}, {} rows are submitting", row.state, tally.submitting);
             broken.lock().expect("nothing panics while noting").push(found);
         }
-        None
     })
 }
 

@@ -109,6 +109,14 @@ impl Process {
         let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
         assert!(sent.expect("kill can be run").success(), "`{}` took no SIG{signal}", self.name);
     }
+
+    #[expect(clippy::disallowed_methods, reason = "std sets no limits of another process")]
+    pub(crate) fn limit_files_to(&self, octets: Option<u64>) {
+        let most = octets.map_or("unlimited".to_owned(), |octets| octets.to_string());
+        let arguments = [format!("--pid={}", self.pid()), format!("--fsize={most}:unlimited")];
+        let set = Command::new("prlimit").args(arguments).status();
+        assert!(set.expect("prlimit can be run").success(), "`{}` takes no limit", self.name);
+    }
 }
 
 impl Drop for Process {

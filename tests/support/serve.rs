@@ -8,6 +8,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 use rehearsal::browser::Browser;
+use std::path::Path;
 
 /// A service that is ready. Dropping it kills it.
 #[derive(Debug)]
@@ -17,12 +18,24 @@ pub struct Serve {
 
 impl Serve {
     pub(crate) async fn start(society: &Society, roles: &[&str], overrides: &[(&str, &str)]) -> Self {
-        let mut arguments = society.arguments(&["serve"]);
-        arguments.extend(roles.iter().map(|role| format!("--role={role}")));
         let mut environment = society.environment();
         environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let process = Process::start(&hansho_executable(), &arguments, &environment);
-        let mut serve = Self { process };
+        let process = Process::start(&hansho_executable(), &serving(society, roles), &environment);
+        Self { process }.readied(society, roles).await
+    }
+
+    /// A write beyond the limit then fails, as on a full disk, and does not end the process.
+    pub(crate) async fn start_on_a_limited_disk(society: &Society, roles: &[&str]) -> Self {
+        const DEAF_TO_THE_LIMIT: &str = r#"trap '' XFSZ; exec "$0" "$@""#;
+        let mut arguments = vec!["-c".to_owned(), DEAF_TO_THE_LIMIT.to_owned()];
+        arguments.push(hansho_executable().display().to_string());
+        arguments.extend(serving(society, roles));
+        let process = Process::start(Path::new("/bin/sh"), &arguments, &society.environment());
+        Self { process }.readied(society, roles).await
+    }
+
+    async fn readied(self, society: &Society, roles: &[&str]) -> Self {
+        let mut serve = self;
         let has = |role| roles.is_empty() || roles.contains(&role);
         if has("broadcaster") {
             serve.logs("broadcaster started").await;
@@ -60,6 +73,11 @@ impl Serve {
         self.expect(&format!("the log to say {text:?}"), says).await;
     }
 
+    /// No file of its grows beyond so many octets; `None` for as far as the disk goes.
+    pub fn limit_files_to(&self, octets: Option<u64>) {
+        self.process.limit_files_to(octets);
+    }
+
     /// Kills it as a power failure would.
     pub fn kill_9(mut self) {
         self.process.kill_9();
@@ -95,4 +113,10 @@ impl Serve {
         })
         .await;
     }
+}
+
+fn serving(society: &Society, roles: &[&str]) -> Vec<String> {
+    let mut arguments = society.arguments(&["serve"]);
+    arguments.extend(roles.iter().map(|role| format!("--role={role}")));
+    arguments
 }

@@ -175,6 +175,14 @@ impl Society {
         Serve::start(self, roles, &[]).await
     }
 
+    /// The same, in a process that can be given a limit for its files later.
+    ///
+    /// # Panics
+    /// Where it ends instead.
+    pub async fn serve_on_a_limited_disk(&self, roles: &[&str]) -> Serve {
+        Serve::start_on_a_limited_disk(self, roles).await
+    }
+
     /// The same with other settings in this one process, e.g. a web port of its own.
     ///
     /// # Panics

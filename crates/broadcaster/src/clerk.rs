@@ -2,8 +2,10 @@
 //! last commit was under way goes into the next one together (group commit). A connection's
 //! outcome and its next intent always share a commit.
 
-use crate::persist;
-use store::{ClaimedRow, Full, Outcome, Store, SubmitPermit, Turn, Worker, WorkerTerms};
+use crate::{persist, shift::Shift};
+use domain::DeliveryId;
+use std::sync::Arc;
+use store::{ClaimedRow, Full, Ledger, Outcome, SubmitPermit, Turn, WorkerTerms};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -30,10 +32,16 @@ pub(crate) enum Answer {
 }
 
 impl Clerk {
-    pub(crate) fn start(store: Store, worker: Worker, terms: WorkerTerms, connections: usize) -> Self {
-        let (requests, incoming) = mpsc::channel(connections.max(1));
-        tokio::spawn(write_turns(store, worker, terms, incoming, connections.max(1)));
-        Self { requests }
+    /// A clerk for so many connections, and its work: to be run beside them.
+    pub(crate) fn new<L: Ledger>(
+        ledger: L,
+        shift: Arc<Shift>,
+        terms: WorkerTerms,
+        connections: usize,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let batch_max = connections.max(1);
+        let (requests, incoming) = mpsc::channel(batch_max);
+        (Self { requests }, write_turns(ledger, shift, terms, incoming, batch_max))
     }
 
     /// Makes an outcome durable and, with the same commit, asks for the next permit.
@@ -56,35 +64,40 @@ impl Clerk {
     }
 }
 
-async fn write_turns(
-    store: Store,
-    worker: Worker,
+async fn write_turns<L: Ledger>(
+    ledger: L,
+    shift: Arc<Shift>,
     terms: WorkerTerms,
     mut incoming: mpsc::Receiver<Request>,
     batch_max: usize,
 ) {
     let mut batch: Vec<Request> = Vec::with_capacity(batch_max);
     while incoming.recv_many(&mut batch, batch_max).await > 0 {
-        let outcomes: Vec<Outcome> = batch.iter_mut().filter_map(|request| request.outcome.take()).collect();
-        let intents: Vec<ClaimedRow> = batch.iter().filter_map(|request| request.intent.clone()).collect();
+        let (mut outcomes, mut intents, mut askers) = (Vec::new(), Vec::new(), Vec::new());
+        for Request { outcome, intent, answer } in batch.drain(..) {
+            outcomes.extend(outcome);
+            askers.push((answer, intent.as_ref().map(|row| row.id)));
+            intents.extend(intent);
+        }
         // The same turn is repeated until it is durable: it finds its own earlier try.
-        let mut turn = persist("ledger", || store.turn(worker, &outcomes, intents.clone(), &terms)).await;
+        let mut turn =
+            persist("ledger", || ledger.turn(shift.worker(), &outcomes, intents.clone(), &terms)).await;
         if turn.fenced > 0 {
             warn!(rows = turn.fenced, "outcomes came after their lease was over; the rows stay unknown");
         }
-        for request in batch.drain(..) {
-            let answer = request.intent.map_or(Answer::Refused, |wanted| answer_from(&mut turn, &wanted));
+        for (asker, wanted) in askers {
+            let answer = wanted.map_or(Answer::Refused, |id| answer_from(&mut turn, id));
             // A sender that is gone cannot use its permit; recovery declares the row unknown.
-            let _gone = request.answer.send(answer);
+            let _gone = asker.send(answer);
         }
     }
 }
 
-fn answer_from(turn: &mut Turn, wanted: &ClaimedRow) -> Answer {
-    if let Some(at) = turn.permits.iter().position(|permit| permit.row().id == wanted.id) {
+fn answer_from(turn: &mut Turn, wanted: DeliveryId) -> Answer {
+    if let Some(at) = turn.permits.iter().position(|permit| permit.row().id == wanted) {
         return Answer::Permit(turn.permits.swap_remove(at));
     }
-    if let Some(at) = turn.full.iter().position(|(row, _)| row.id == wanted.id) {
+    if let Some(at) = turn.full.iter().position(|(row, _)| row.id == wanted) {
         let (row, full) = turn.full.swap_remove(at);
         return Answer::Full(row, full);
     }

@@ -4,7 +4,7 @@
 //! claims rows → [`deck`] holds them → a [`sender`] owns one connection, takes a row when [`pace`]
 //! lets it → [`clerk`] makes the intent durable, together with the outcome of the mail before →
 //! [`session`] speaks one SMTP transaction with one recipient → the outcome waits for the next
-//! commit. [`sweep`] completes, expires and recovers.
+//! commit. [`sweep`] completes, expires and recovers; [`shift`] keeps this process known as alive.
 //!
 //! Guaranteed: no mail leaves without a [`store::SubmitPermit`]; at most one submission per
 //! connection is without a recorded outcome at any time; a stop takes effect at the next permit.
@@ -13,23 +13,31 @@ mod clerk;
 mod deck;
 mod feeder;
 mod pace;
+mod planted;
 mod post;
 mod relay;
 mod retry;
 mod sender;
 mod session;
+mod shift;
 mod stream;
 mod sweep;
 
+#[cfg(feature = "planted")]
+pub use planted::{Bug, plant};
+pub use post::run as run_post;
 pub use relay::{Login, RelayError, RelayUrl, Security};
+pub use stream::{Dial, Octets, Tcp, Wire};
 
 use clerk::Clerk;
 use deck::Deck;
 use domain::{Actor, BroadcastId, Clock, Keyring, Timestamp};
 use pace::Pace;
+use shift::Shift;
 use std::{sync::Arc, time::Duration};
-use store::{Limits, Settlement, Store, StoreError, WorkerTerms};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use store::{Ledger, Limits, Settlement, Store, StoreError, WorkerTerms};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// Steps before the final dot: greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, RSET.
@@ -90,70 +98,70 @@ impl Settings {
     }
 }
 
-/// The sending part of the service.
+/// The sending part of the service: over the database and the network, or over models of them.
 #[derive(Clone)]
-pub struct Broadcaster {
-    store: Store,
+pub struct Broadcaster<L = Store, D = Tcp> {
+    ledger: L,
+    dial: D,
     settings: Arc<Settings>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
 }
 
-impl Broadcaster {
+impl<L: Ledger, D: Dial> Broadcaster<L, D> {
     /// Connects nothing yet.
     #[must_use]
-    pub fn new(store: Store, settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { store, settings: Arc::new(settings), keyring, clock }
+    pub fn new(ledger: L, dial: D, settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self { ledger, dial, settings: Arc::new(settings), keyring, clock }
     }
 
     /// Sends what is released until `shutdown`, then finishes what is in flight and gives the
-    /// rest back.
+    /// rest back. Dropped before that, it stops where it is, as a process that dies.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails at the start or at the end; in between it is
     /// waited for.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
-        let worker = self.store.register_worker(&self.settings.worker_name).await?;
-        self.recover_abandoned(worker).await?;
+        let shift = Arc::new(Shift::begin(&self).await?);
+        self.recover_abandoned(shift.worker()).await?;
         let terms = self.settings.worker_terms();
+        let connections = self.settings.connections;
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
-        let clerk =
-            Clerk::start(self.store.clone(), worker, terms.clone(), self.settings.connections as usize);
+        let (clerk, writing) =
+            Clerk::new(self.ledger.clone(), shift.clone(), terms.clone(), connections as usize);
         let pace = Arc::new(Pace::new(&terms.limits));
         info!(
-            worker.id = %worker.id(),
+            worker.id = %shift.worker().id(),
             relay.host = %self.settings.relay.host,
-            connections = self.settings.connections,
+            connections,
             "broadcaster started"
         );
 
-        let senders = TaskTracker::new();
-        for _ in 0..self.settings.connections {
-            senders.spawn(sender::run(
-                self.clone(),
-                deck.clone(),
-                pace.clone(),
-                clerk.clone(),
-                shutdown.clone(),
-            ));
+        let mut pulse = JoinSet::new();
+        let (beating, beaten) = (self.clone(), shift.clone());
+        pulse.spawn(async move { beaten.beat(&beating).await });
+        let mut work = JoinSet::new();
+        work.spawn(writing);
+        for _ in 0..connections {
+            let (deck, pace) = (deck.clone(), pace.clone());
+            work.spawn(sender::run(self.clone(), shift.clone(), deck, pace, clerk.clone(), shutdown.clone()));
         }
-        let others = TaskTracker::new();
-        others.spawn(feeder::run(self.clone(), worker, terms.clone(), deck.clone(), shutdown.clone()));
-        others.spawn(sweep::run(self.clone(), worker, shutdown.clone()));
-        others.spawn(post::run(self.clone(), terms, shutdown.clone()));
-        shutdown.cancelled().await;
-        others.close();
-        senders.close();
-        senders.wait().await;
-        others.wait().await;
-        self.store.release_claims(worker).await?;
-        info!(worker.id = %worker.id(), "broadcaster drained");
+        // It ends with its last handle.
+        drop(clerk);
+        work.spawn(feeder::run(self.clone(), shift.clone(), terms, deck, shutdown.clone()));
+        work.spawn(sweep::run(self.clone(), shift.clone(), shutdown));
+        while let Some(ended) = work.join_next().await {
+            ended.expect("invariant: no part of the broadcaster panics or is aborted");
+        }
+        drop(pulse);
+        self.ledger.release_claims(shift.worker()).await?;
+        info!(worker.id = %shift.worker().id(), "broadcaster drained");
         Ok(())
     }
 
     /// Rows that a dead sender was submitting become unknown.
     async fn recover_abandoned(&self, worker: store::Worker) -> Result<(), StoreError> {
-        let lost = self.store.recover(worker).await?;
+        let lost = self.ledger.recover(worker).await?;
         if lost > 0 {
             warn!(rows = lost, "a sender died while these rows were being submitted; they are unknown now");
         }
@@ -162,11 +170,11 @@ impl Broadcaster {
 
     /// Under policy `retry`, unknown rows are ordered to be sent again; how many.
     async fn apply_unknown_policy(&self, id: BroadcastId, now: Timestamp) -> Result<u64, StoreError> {
-        if self.settings.unknown == UnknownPolicy::Hold || !self.store.has_unknown(id).await? {
+        if self.settings.unknown == UnknownPolicy::Hold || !self.ledger.has_unknown(id).await? {
             return Ok(0);
         }
         let later = Settlement::ResendLater { first_wait: self.settings.retry_first };
-        self.store.settle(Actor::Scheduler, id, later, &[], now).await
+        self.ledger.settle(Actor::Scheduler, id, later, &[], now).await
     }
 }
 
@@ -179,7 +187,8 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(what: &str, mut s
             Err(problem) => {
                 error!(
                     error = &problem as &dyn std::error::Error,
-                    "{what}: the database does not answer; trying again"
+                    "{what}: the database does not answer; nothing is lost, trying again. If this goes on, \
+                     check the database and the space on its disk"
                 );
                 tokio::time::sleep(wait.next()).await;
             }

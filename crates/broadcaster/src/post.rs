@@ -5,10 +5,12 @@
 use crate::{
     Broadcaster,
     session::{Session, Submitted},
+    stream::Tcp,
 };
 use notice::{Letter, MessageId, RenderError, SenderAddress, SenderAddressError, cap_alert};
 use std::time::Duration;
 use store::{Full, StaffMail, StaffMailKind, WorkerTerms};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -24,10 +26,12 @@ enum PostError {
     MessageId(#[from] notice::MessageIdError),
 }
 
-pub(crate) async fn run(broadcaster: Broadcaster, terms: WorkerTerms, shutdown: CancellationToken) {
-    let mut session = Session::new(&broadcaster.settings);
+/// Sends mail to staff until `shutdown`.
+pub async fn run(broadcaster: Broadcaster, shutdown: CancellationToken) {
+    let terms = broadcaster.settings.worker_terms();
+    let mut session = Session::new(&broadcaster.settings, broadcaster.dial);
     while !shutdown.is_cancelled() {
-        let sent = match broadcaster.store.next_staff_mail().await {
+        let sent = match broadcaster.ledger.next_staff_mail().await {
             Ok(Some(mail)) => {
                 send(&broadcaster, &terms, &mut session, &mail, &shutdown).await;
                 true
@@ -51,7 +55,7 @@ pub(crate) async fn run(broadcaster: Broadcaster, terms: WorkerTerms, shutdown: 
 async fn send(
     broadcaster: &Broadcaster,
     terms: &WorkerTerms,
-    session: &mut Session,
+    session: &mut Session<Tcp>,
     mail: &StaffMail,
     shutdown: &CancellationToken,
 ) {
@@ -79,14 +83,14 @@ async fn send(
     if !seated(broadcaster, terms, mail, shutdown).await {
         return;
     }
-    let submitted = session.submit(&letter).await;
-    if let Err(problem) = broadcaster.store.unseat_staff_mail(mail.id).await {
+    let submitted = session.submit(&letter, None, Instant::now() + terms.submission_max).await;
+    if let Err(problem) = broadcaster.ledger.unseat_staff_mail(mail.id).await {
         error!(error = &problem as &dyn std::error::Error, "an alert's seat in the rate windows stays taken");
     }
     match submitted {
         Submitted::Accepted(_) => {
             info!(staff_mail.id = mail.id, kind = %mail.kind, "alert sent");
-            let noted = broadcaster.store.staff_mail_sent(mail.id, broadcaster.clock.now()).await;
+            let noted = broadcaster.ledger.staff_mail_sent(mail.id, broadcaster.clock.now()).await;
             if let Err(problem) = noted {
                 error!(error = &problem as &dyn std::error::Error, "a sent alert could not be noted");
             }
@@ -104,7 +108,7 @@ async fn seated(
     mail: &StaffMail,
     shutdown: &CancellationToken,
 ) -> bool {
-    let (store, domain) = (&broadcaster.store, mail.address.domain());
+    let (store, domain) = (&broadcaster.ledger, mail.address.domain());
     loop {
         match store.seat_staff_mail(mail.id, domain, &terms.limits, terms.submission_max).await {
             Ok(Ok(())) => return true,

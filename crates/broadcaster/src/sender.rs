@@ -5,13 +5,16 @@ use crate::{
     clerk::{Answer, Clerk},
     deck::{Card, Deck, Drawn},
     pace::Pace,
+    planted::{Bug, is_planted},
     retry::{Backoff, wait_after},
     session::{Patience, Session, Submitted},
+    shift::Shift,
+    stream::Dial,
 };
 use domain::{DeliveryEvent, SmtpReply};
 use notice::{Letter, Recipient};
 use std::{sync::Arc, time::Duration};
-use store::{Outcome, SubmitPermit};
+use store::{Ledger, Outcome, SubmitPermit};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -22,43 +25,60 @@ const RECONNECT_MAX: Duration = Duration::from_secs(30);
 /// A row lost before the dot for want of a connection is tried again soon: it is nobody's refusal.
 const LOST_BEFORE_DOT_WAIT: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(
-    broadcaster: Broadcaster,
+pub(crate) async fn run<L: Ledger, D: Dial>(
+    broadcaster: Broadcaster<L, D>,
+    shift: Arc<Shift>,
     deck: Arc<Deck>,
     pace: Arc<Pace>,
     clerk: Clerk,
     shutdown: CancellationToken,
 ) {
-    let session = Session::new(&broadcaster.settings);
-    let mut sender = Sender { broadcaster, deck, pace, clerk, session, outcome: None };
-    while let Some(card) = sender.next_card(&shutdown).await {
-        sender.send(card).await;
+    let session = Session::new(&broadcaster.settings, broadcaster.dial.clone());
+    let mut sender = Sender { broadcaster, shift, deck, pace, clerk, session, outcome: None, next: None };
+    while let Some(hand) = sender.next_hand(&shutdown).await {
+        sender.send(hand).await;
     }
     sender.flush().await;
     sender.session.close().await;
 }
 
-struct Sender {
-    broadcaster: Broadcaster,
+struct Sender<L, D> {
+    broadcaster: Broadcaster<L, D>,
+    shift: Arc<Shift>,
     deck: Arc<Deck>,
     pace: Arc<Pace>,
     clerk: Clerk,
-    session: Session,
+    session: Session<D>,
     /// Of the mail before; durable with the next permit, or at once when there is nothing to send.
     outcome: Option<Outcome>,
+    /// Drawn while the mail before went out, and its envelope perhaps with it.
+    next: Option<Hand>,
 }
 
-impl Sender {
+/// A row and its mail.
+struct Hand {
+    card: Card,
+    letter: Result<Letter, SmtpReply>,
+}
+
+impl<L: Ledger, D: Dial> Sender<L, D> {
     /// The next row that may be tried now, and an open connection. None at shutdown.
-    async fn next_card(&mut self, shutdown: &CancellationToken) -> Option<Card> {
+    async fn next_hand(&mut self, shutdown: &CancellationToken) -> Option<Hand> {
+        if let Some(hand) = self.next.take() {
+            if !shutdown.is_cancelled() && self.session.is_ready() {
+                return Some(hand);
+            }
+            self.session.abandon();
+            self.deck.put_back(hand.card);
+        }
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
         loop {
             let card = self.draw(shutdown).await?;
             if self.session.is_ready() {
-                return Some(card);
+                return Some(self.compose(card));
             }
             self.flush().await;
-            let Err(problem) = self.session.open().await else { return Some(card) };
+            let Err(problem) = self.session.open().await else { return Some(self.compose(card)) };
             warn!(
                 relay.host = %self.broadcaster.settings.relay.host,
                 error = &problem as &dyn std::error::Error,
@@ -84,32 +104,69 @@ impl Sender {
             };
             self.flush().await;
             tokio::select! {
-                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
-                () = filled => {}
+                biased;
                 () = shutdown.cancelled() => return None,
+                () = filled => {}
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
     }
 
-    async fn send(&mut self, card: Card) {
-        let letter = compose(&self.broadcaster, &card);
-        let Card { row, composer, fresh_until } = card;
+    async fn send(&mut self, hand: Hand) {
+        self.shift.sure().await;
+        let Hand { card: Card { row, composer, fresh_until }, letter } = hand;
         let permit = match self.clerk.turn(self.outcome.take(), row).await {
             Answer::Permit(permit) => permit,
             Answer::Full(row, full) => {
+                self.session.abandon();
                 self.pace.rest(row.address.domain(), full);
                 self.deck.put_back(Card { row, composer, fresh_until });
                 return;
             }
-            Answer::Refused => return,
+            Answer::Refused => {
+                self.session.abandon();
+                return;
+            }
         };
         let began = Instant::now();
         let submitted = match &letter {
-            Ok(letter) => self.session.submit(letter).await,
-            Err(reply) => Submitted::Rejected(reply.clone()),
+            Ok(letter) => {
+                self.next = self.draw_ahead();
+                let ahead = self.next.as_ref().and_then(|hand| hand.letter.as_ref().ok());
+                let mut submitted = self.session.submit(letter, ahead, self.shift.sure_until()).await;
+                if is_planted(Bug::PermitUsedTwice) && submitted == Submitted::Lost {
+                    let _unreachable = self.session.open().await;
+                    submitted = self.session.submit(letter, None, self.shift.sure_until()).await;
+                }
+                submitted
+            }
+            Err(reply) => {
+                self.session.abandon();
+                Submitted::Rejected(reply.clone())
+            }
         };
         self.listen(permit.row().address.domain(), &submitted, began);
         self.outcome = outcome(&self.broadcaster, permit, submitted);
+    }
+
+    /// The mail after this one, for its envelope to go out with this one's dot. Not where a window
+    /// may be full when its turn comes: the connection would be lost for nothing.
+    fn draw_ahead(&mut self) -> Option<Hand> {
+        let limits = &self.broadcaster.settings.limits;
+        if !limits.relay.is_empty() {
+            return None;
+        }
+        let Drawn::Card(card) = self.deck.draw(&self.pace) else { return None };
+        if limits.domains.contains_key(card.row.address.domain()) {
+            self.deck.put_back(*card);
+            return None;
+        }
+        Some(self.compose(*card))
+    }
+
+    fn compose(&self, card: Card) -> Hand {
+        let letter = compose(&self.broadcaster, &card);
+        Hand { card, letter }
     }
 
     /// What the relay's answer means for the pace.
@@ -132,7 +189,7 @@ impl Sender {
     }
 
     async fn flush(&mut self) {
-        if let Some(outcome) = self.outcome.take() {
+        if let Some(outcome) = self.outcome.take().filter(|_| !is_planted(Bug::OutcomeForgotten)) {
             self.clerk.settle(outcome).await;
         }
     }
@@ -140,7 +197,7 @@ impl Sender {
 
 /// The mail, or the reason why it cannot exist: preflight rendered every recipient, so a failure
 /// here means that the frozen row was changed.
-fn compose(broadcaster: &Broadcaster, card: &Card) -> Result<Letter, SmtpReply> {
+fn compose<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>, card: &Card) -> Result<Letter, SmtpReply> {
     let row = &card.row;
     let refused = |problem: &dyn std::fmt::Display| {
         error!(delivery.id = %row.id, %problem, "a frozen recipient cannot be rendered; the row is rejected");
@@ -157,7 +214,11 @@ fn compose(broadcaster: &Broadcaster, card: &Card) -> Result<Letter, SmtpReply> 
     card.composer.letter(&recipient, broadcaster.clock.now()).map_err(|e| refused(&e))
 }
 
-fn outcome(broadcaster: &Broadcaster, permit: SubmitPermit, submitted: Submitted) -> Option<Outcome> {
+fn outcome<L: Ledger, D: Dial>(
+    broadcaster: &Broadcaster<L, D>,
+    permit: SubmitPermit,
+    submitted: Submitted,
+) -> Option<Outcome> {
     let now = broadcaster.clock.now();
     let row = permit.row().id;
     let event = match submitted {
@@ -192,7 +253,8 @@ fn outcome(broadcaster: &Broadcaster, permit: SubmitPermit, submitted: Submitted
 /// Waits, or ends early at shutdown.
 async fn pause(wait: Duration, shutdown: &CancellationToken) -> Result<(), ()> {
     tokio::select! {
-        () = sleep(wait) => Ok(()),
+        biased;
         () = shutdown.cancelled() => Err(()),
+        () = sleep(wait) => Ok(()),
     }
 }

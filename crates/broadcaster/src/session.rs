@@ -10,8 +10,9 @@
 
 use crate::{
     Settings,
+    planted::{Bug, is_planted},
     relay::{RelayUrl, Security},
-    stream::RelayStream,
+    stream::{Dial, RelayStream},
 };
 use domain::{EmailAddress, SmtpReply};
 use lettre::{
@@ -19,17 +20,14 @@ use lettre::{
     transport::smtp::{
         authentication::{Credentials, Mechanism},
         client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Mail, Quit, Rcpt, Rset},
+        commands::{Data, Ehlo, Mail, Quit, Rcpt, Rset},
         extension::ClientId,
         response::Response,
     },
 };
 use notice::Letter;
 use std::time::Duration;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 /// A connection that has been idle longer is reopened before the next mail: relays close idle
 /// ones, and finding that out costs an attempt.
@@ -75,7 +73,8 @@ pub(crate) enum Unreachable {
 }
 
 /// The owner of at most one connection.
-pub(crate) struct Session {
+pub(crate) struct Session<D> {
+    dial: D,
     relay: RelayUrl,
     step_timeout: Duration,
     dot_timeout: Duration,
@@ -86,7 +85,19 @@ pub(crate) struct Session {
 struct Open {
     connection: AsyncSmtpConnection,
     used_at: Instant,
+    /// Envelopes spoken on it.
     messages: u32,
+    /// The relay takes several commands at once (RFC 2920).
+    pipelining: bool,
+    /// An envelope that went out with the dot before it; its replies have not been heard yet.
+    ahead: Option<Envelope>,
+}
+
+/// From whom and to whom, as lettre writes it.
+#[derive(PartialEq, Eq)]
+struct Envelope {
+    mail: Address,
+    rcpt: Address,
 }
 
 /// A step that did not go on.
@@ -104,9 +115,37 @@ enum Step {
     Dot,
 }
 
-impl Session {
-    pub(crate) fn new(settings: &Settings) -> Self {
+impl Step {
+    /// The steps of an envelope and the class of reply that lets it go on.
+    const ENVELOPE: [(Self, u16); 3] = [(Self::Mail, 2), (Self::Rcpt, 2), (Self::Data, 3)];
+}
+
+impl Envelope {
+    /// None where an address cannot be written.
+    fn of(letter: &Letter) -> Option<Self> {
+        let wire = |address: &EmailAddress| address.to_wire().parse().ok();
+        Some(Self { mail: wire(&letter.return_path)?, rcpt: wire(&letter.to)? })
+    }
+
+    fn command(&self, step: Step) -> String {
+        match step {
+            Step::Mail => Mail::new(Some(self.mail.clone()), vec![]).to_string(),
+            Step::Rcpt => Rcpt::new(self.rcpt.clone(), vec![]).to_string(),
+            Step::Data => Data.to_string(),
+            Step::Dot => ".\r\n".to_owned(),
+        }
+    }
+
+    /// All of it, for a relay that takes several commands at once.
+    fn commands(&self) -> String {
+        Step::ENVELOPE.iter().map(|(step, _)| self.command(*step)).collect()
+    }
+}
+
+impl<D: Dial> Session<D> {
+    pub(crate) fn new(settings: &Settings, dial: D) -> Self {
         Self {
+            dial,
             relay: settings.relay.clone(),
             step_timeout: settings.step_timeout,
             dot_timeout: settings.dot_timeout,
@@ -117,32 +156,41 @@ impl Session {
 
     /// Whether there is a connection, a fresh one, and one the relay still wants mail on.
     pub(crate) fn is_ready(&self) -> bool {
-        let fit = |open: &Open| open.used_at.elapsed() <= IDLE_MAX && open.messages < self.messages_max;
-        self.open.as_ref().is_some_and(fit)
+        let wanted = |open: &Open| open.ahead.is_some() || open.messages < self.messages_max;
+        self.open.as_ref().is_some_and(|open| open.is_fresh() && wanted(open))
     }
 
     /// Opens a connection in place of one there may be.
     pub(crate) async fn open(&mut self) -> Result<(), Unreachable> {
         self.close().await;
-        let connection = timeout(self.step_timeout, connect(&self.relay, self.step_timeout))
-            .await
-            .map_err(|_| Unreachable::Timeout)??;
-        self.open = Some(Open { connection, used_at: Instant::now(), messages: 0 });
+        let (connection, pipelining) =
+            timeout(self.step_timeout, self.connect()).await.map_err(|_| Unreachable::Timeout)??;
+        self.open = Some(Open { connection, used_at: Instant::now(), messages: 0, pipelining, ahead: None });
         Ok(())
     }
 
-    /// One transaction with one recipient. Without a connection the mail is certainly not taken.
-    pub(crate) async fn submit(&mut self, letter: &Letter) -> Submitted {
-        let (Some(from), Some(to)) = (wire(&letter.return_path), wire(&letter.to)) else {
-            return Submitted::Rejected(SmtpReply::new(
-                553,
-                "5.1.3 the address cannot be written into an envelope",
-            ));
+    /// One transaction with one recipient. Without a connection, or where its content could only
+    /// begin after `begin_by`, the mail is certainly not taken.
+    ///
+    /// Where the relay allows it, the envelope of `next` goes out with the dot: then `next` has to
+    /// be submitted next, or [`Self::abandon`]ed.
+    pub(crate) async fn submit(
+        &mut self,
+        letter: &Letter,
+        next: Option<&Letter>,
+        begin_by: Instant,
+    ) -> Submitted {
+        let Some(envelope) = Envelope::of(letter) else {
+            self.abandon();
+            let reason = "5.1.3 the address cannot be written into an envelope";
+            return Submitted::Rejected(SmtpReply::new(553, reason));
         };
-        match self.envelope(from, to).await {
-            Ok(()) => {}
-            Err((_, Stopped::Lost)) => {
-                self.open = None;
+        match self.envelope(envelope).await {
+            Ok(()) if Instant::now() < begin_by => {}
+            Ok(()) | Err((_, Stopped::Lost)) => {
+                if !is_planted(Bug::DoubtfulConnectionKept) {
+                    self.open = None;
+                }
                 return Submitted::NotTaken(None, Patience::Recipient);
             }
             Err((step, Stopped::Reply(reply))) => {
@@ -150,10 +198,13 @@ impl Session {
                 return refused_at(step, reply);
             }
         }
-        match self.content(&letter.raw).await {
+        match self.content(&letter.raw, next).await {
             Ok(reply) => Submitted::Accepted(reply),
             Err(Stopped::Lost) => {
                 self.open = None;
+                if is_planted(Bug::LostIsNotTaken) {
+                    return Submitted::NotTaken(None, Patience::Recipient);
+                }
                 Submitted::Lost
             }
             Err(Stopped::Reply(reply)) => {
@@ -163,31 +214,83 @@ impl Session {
         }
     }
 
+    /// The letter whose envelope may be out will not follow. There is no way back from DATA but
+    /// to break off, and no mail without its dot.
+    pub(crate) fn abandon(&mut self) {
+        if is_planted(Bug::WrongLetterFollows) {
+            return;
+        }
+        self.open = self.open.take().filter(|open| open.ahead.is_none());
+    }
+
     /// Says goodbye.
     pub(crate) async fn close(&mut self) {
+        self.abandon();
         if let Some(mut open) = self.open.take() {
             let _unanswered = timeout(QUIT_TIMEOUT, open.connection.command(Quit)).await;
         }
     }
 
-    async fn envelope(&mut self, from: Address, to: Address) -> Result<(), (Step, Stopped)> {
+    async fn envelope(&mut self, envelope: Envelope) -> Result<(), (Step, Stopped)> {
         let limit = self.step_timeout;
         let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
-        let at = |step| move |stopped| (step, stopped);
-        open.messages += 1;
-        let mail = open.connection.command(Mail::new(Some(from), vec![]));
-        expect(2, timeout(limit, mail).await).map_err(at(Step::Mail))?;
-        let rcpt = open.connection.command(Rcpt::new(to, vec![]));
-        expect(2, timeout(limit, rcpt).await).map_err(at(Step::Rcpt))?;
-        let data = open.connection.command(Data);
-        expect(3, timeout(limit, data).await).map_err(at(Step::Data))?;
+        match open.ahead.take() {
+            Some(ahead) if open.is_fresh() && (ahead == envelope || is_planted(Bug::WrongLetterFollows)) => {
+                return self.hear_envelope(None).await;
+            }
+            Some(_) => return Err((Step::Mail, Stopped::Lost)),
+            None => open.messages += 1,
+        }
+        if open.pipelining {
+            return self.hear_envelope(Some(envelope.commands())).await;
+        }
+        for (step, class) in Step::ENVELOPE {
+            let reply = open.connection.command(envelope.command(step));
+            expect(class, timeout(limit, reply).await).map_err(|stopped| (step, stopped))?;
+        }
         Ok(())
     }
 
+    /// The replies to an envelope that is spoken at once; the first refusal tells.
+    async fn hear_envelope(&mut self, mut spoken: Option<String>) -> Result<(), (Step, Stopped)> {
+        let limit = self.step_timeout;
+        let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
+        let mut verdict = Ok(());
+        let mut waits_for_content = false;
+        for (step, class) in Step::ENVELOPE {
+            let reply = match spoken.take() {
+                Some(commands) => timeout(limit, open.connection.command(commands)).await,
+                None => timeout(limit, open.connection.read_response()).await,
+            };
+            match expect(class, reply) {
+                Ok(_) => waits_for_content = step == Step::Data,
+                Err(stopped) => {
+                    let lost = matches!(stopped, Stopped::Lost);
+                    verdict = verdict.and(Err((step, stopped)));
+                    if lost {
+                        break;
+                    }
+                }
+            }
+        }
+        // Nobody wants what it is waiting for: not even an empty mail must come of it.
+        if waits_for_content && verdict.is_err() {
+            self.open = None;
+        }
+        verdict
+    }
+
     /// From here on, silence means unknown.
-    async fn content(&mut self, raw: &[u8]) -> Result<SmtpReply, Stopped> {
+    async fn content(&mut self, raw: &[u8], next: Option<&Letter>) -> Result<SmtpReply, Stopped> {
         let open = self.open.as_mut().ok_or(Stopped::Lost)?;
-        let reply = expect(2, timeout(self.dot_timeout, open.connection.message(raw)).await)?;
+        let may = open.pipelining && open.messages < self.messages_max;
+        open.ahead = next.filter(|_| may).and_then(Envelope::of);
+        let mut octets = dotted(raw);
+        if let Some(ahead) = &open.ahead {
+            octets += &ahead.commands();
+            open.messages += 1;
+        }
+        let reply = expect(2, timeout(self.dot_timeout, open.connection.command(octets)).await)?;
         open.used_at = Instant::now();
         Ok(reply)
     }
@@ -209,52 +312,75 @@ impl Session {
             self.open = None;
         }
     }
+
+    /// A connection, and whether the relay takes several commands at once on it.
+    async fn connect(&self) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
+        let (relay, step) = (&self.relay, self.step_timeout);
+        let hello = ClientId::default();
+        let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::Session);
+        let mut connection = match relay.security {
+            Security::Plain | Security::StartTls => {
+                let stream = RelayStream::new(self.dial.dial(relay).await.map_err(Unreachable::Connect)?);
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+                    .await
+                    .map_err(Unreachable::Session)?
+            }
+            Security::Tls => AsyncSmtpConnection::connect_tokio1(
+                (relay.host.as_str(), relay.port),
+                Some(step),
+                &hello,
+                Some(tls()?),
+                None,
+            )
+            .await
+            .map_err(Unreachable::Session)?,
+        };
+        if relay.security == Security::StartTls {
+            if !connection.can_starttls() {
+                return Err(Unreachable::NoStartTls);
+            }
+            connection.starttls(tls()?, &hello).await.map_err(Unreachable::Session)?;
+        }
+        if let Some(login) = &relay.login {
+            let credentials = Credentials::new(login.user.clone(), login.password.clone());
+            connection
+                .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
+                .await
+                .map_err(Unreachable::Session)?;
+        }
+        let extensions = connection.command(Ehlo::new(hello)).await.map_err(Unreachable::Session)?;
+        let pipelining = extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
+        Ok((connection, pipelining))
+    }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the broadcaster is the one place that connects to a relay")]
-async fn connect(relay: &RelayUrl, step: Duration) -> Result<AsyncSmtpConnection, Unreachable> {
-    let hello = ClientId::default();
-    let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::Session);
-    let mut connection = match relay.security {
-        Security::Plain | Security::StartTls => {
-            let stream =
-                TcpStream::connect((relay.host.as_str(), relay.port)).await.map_err(Unreachable::Connect)?;
-            let stream = RelayStream::new(stream).map_err(Unreachable::Connect)?;
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
-                .await
-                .map_err(Unreachable::Session)?
-        }
-        Security::Tls => AsyncSmtpConnection::connect_tokio1(
-            (relay.host.as_str(), relay.port),
-            Some(step),
-            &hello,
-            Some(tls()?),
-            None,
-        )
-        .await
-        .map_err(Unreachable::Session)?,
-    };
-    if relay.security == Security::StartTls {
-        if !connection.can_starttls() {
-            return Err(Unreachable::NoStartTls);
-        }
-        connection.starttls(tls()?, &hello).await.map_err(Unreachable::Session)?;
+impl Open {
+    fn is_fresh(&self) -> bool {
+        self.used_at.elapsed() <= IDLE_MAX
     }
-    if let Some(login) = &relay.login {
-        let credentials = Credentials::new(login.user.clone(), login.password.clone());
-        connection
-            .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
-            .await
-            .map_err(Unreachable::Session)?;
+}
+
+/// A mail as it goes out: no line of its own ends it, and the dot does (RFC 5321 §4.5.2).
+fn dotted(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let mut octets = String::with_capacity(text.len() + 256);
+    for line in text.split_inclusive("\r\n") {
+        if line.starts_with('.') {
+            octets.push('.');
+        }
+        octets += line;
     }
-    Ok(connection)
+    if !octets.ends_with("\r\n") {
+        octets += "\r\n";
+    }
+    octets + ".\r\n"
 }
 
 /// What a refusal means for the recipient. One wrong setting here or at the relay must not reject a
 /// whole audience: what the relay says of us, and not of the recipient, refuses nobody for good.
 fn refused_at(step: Step, reply: SmtpReply) -> Submitted {
     let of_us = match step {
-        Step::Mail => true,
+        Step::Mail => !is_planted(Bug::RefusalOfUsIsTheirs),
         Step::Rcpt | Step::Data => is_about_the_session(reply.code),
         Step::Dot => false,
     };
@@ -276,10 +402,6 @@ fn refused_at(step: Step, reply: SmtpReply) -> Submitted {
 /// Commands not known, out of order or without the login asked for (RFC 5321 §4.2.2, RFC 4954 §6).
 fn is_about_the_session(code: u16) -> bool {
     matches!(code, 500 | 502 | 503 | 504 | 530 | 534 | 535 | 538)
-}
-
-fn wire(address: &EmailAddress) -> Option<Address> {
-    address.to_wire().parse().ok()
 }
 
 /// A reply of the expected class, the relay's refusal, or nothing that can be relied on.

@@ -5,8 +5,10 @@
 //! that arrives, and does not pause while any are at hand: a relay that never ends its reply would
 //! keep a thread of the runtime busy for a minute, and no time limit could interrupt it.
 
+use crate::relay::RelayUrl;
 use lettre::transport::smtp::client::AsyncTokioStream;
 use std::{
+    fmt::Debug,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -21,19 +23,44 @@ use tokio::{
 /// certificate chain.
 const REPLY_OCTETS_MAX: usize = 16 * 1024;
 
-/// A connected socket.
+/// Octets to a relay and back.
+pub trait Octets: AsyncRead + AsyncWrite + Send + Sync + Unpin + Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + Debug> Octets for T {}
+
+/// A connected wire.
+pub type Wire = Box<dyn Octets>;
+
+/// How a relay is reached. [`Tcp`] is the one that ships; the seam is there for simulated networks.
+pub trait Dial: Clone + Send + Sync + 'static {
+    /// Connects.
+    fn dial(&self, relay: &RelayUrl) -> impl Future<Output = io::Result<Wire>> + Send;
+}
+
+/// Over the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Tcp;
+
+impl Dial for Tcp {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that connects to a relay")]
+    async fn dial(&self, relay: &RelayUrl) -> io::Result<Wire> {
+        let stream = TcpStream::connect((relay.host.as_str(), relay.port)).await?;
+        // Without this, Nagle's algorithm holds each mail back for 40 ms.
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// A connected wire on which no reply is endless.
 #[derive(Debug)]
 pub(crate) struct RelayStream {
-    stream: TcpStream,
+    stream: Wire,
     unanswered: usize,
 }
 
 impl RelayStream {
-    /// Takes over a connected socket.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
-        // Without this, Nagle's algorithm holds each mail back for 40 ms.
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, unanswered: 0 })
+    /// Takes over a connected wire.
+    pub(crate) fn new(stream: Wire) -> Self {
+        Self { stream, unanswered: 0 }
     }
 }
 
@@ -71,6 +98,7 @@ impl AsyncWrite for RelayStream {
 
 impl AsyncTokioStream for RelayStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        // Nobody asks on this way.
+        Err(io::ErrorKind::Unsupported.into())
     }
 }

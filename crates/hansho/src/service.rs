@@ -2,7 +2,7 @@
 
 use crate::{cli::ServeRole, config, entropy, installation::Installation};
 use anyhow::{Context, Result, anyhow};
-use broadcaster::Broadcaster;
+use broadcaster::{Broadcaster, Tcp};
 use scheduler::Timeline;
 use sink::{Sink, SinkSettings};
 use std::{net::SocketAddr, sync::Arc};
@@ -81,10 +81,16 @@ impl Service {
     fn start_broadcaster(&mut self, installation: &Installation) -> Result<()> {
         let broadcaster = Broadcaster::new(
             installation.store.clone(),
+            Tcp,
             installation.broadcaster_settings()?,
             installation.keyring.clone(),
             installation.clock.clone(),
         );
+        let (post, stop) = (broadcaster.clone(), self.shutdown.clone());
+        self.parts.spawn(async move {
+            broadcaster::run_post(post, stop).await;
+            Ok("mail to staff")
+        });
         let stop = self.shutdown.clone();
         self.parts.spawn(async move {
             broadcaster.run(stop).await.context("broadcaster")?;

@@ -17,7 +17,7 @@ mod script;
 mod session;
 
 pub use record::{Answer, Captured, RefusedRecipient, RelayRecord};
-pub use script::{Cut, Hook, Script, Stage, Verdict};
+pub use script::{Cut, Hook, Script, Stage, Verdict, Watch};
 pub use session::DATA_OCTETS_MAX;
 
 use domain::Clock;

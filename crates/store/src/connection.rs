@@ -41,7 +41,10 @@ pub enum Engine {
 pub struct Store {
     pub(crate) connection: DatabaseConnection,
     engine: Engine,
-    // SQLite has one writer. Queueing for it here is fair; its own busy handler sleeps.
+    /// SQLite has one writer: always the same connection, which alone changes the file and so keeps
+    /// its pages at hand. On PostgreSQL the same pool as for reading.
+    writer: DatabaseConnection,
+    // Queueing for the writer here is fair; SQLite's own busy handler sleeps.
     write_gate: Arc<Mutex<()>>,
 }
 
@@ -59,28 +62,12 @@ impl Store {
     /// [`StoreError::Open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let engine = if url.starts_with("postgres") { Engine::Postgres } else { Engine::Sqlite };
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(CONNECTIONS_MAX)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .sqlx_logging(false)
-            .record_stmt_in_spans(false)
-            .map_sqlx_postgres_opts(|postgres| {
-                postgres.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS_MAX)])
-            })
-            .map_sqlx_sqlite_opts(|sqlite| {
-                use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-                sqlite
-                    .create_if_missing(true)
-                    .journal_mode(SqliteJournalMode::Wal)
-                    .synchronous(SqliteSynchronous::Full)
-                    .foreign_keys(true)
-                    .busy_timeout(BUSY_TIMEOUT)
-            });
-        let connection = Database::connect(options)
-            .await
-            .map_err(|source| StoreError::Open { url: without_password(url), source })?;
-        Ok(Self { connection, engine, write_gate: Arc::default() })
+        let connection = open(url, CONNECTIONS_MAX).await?;
+        let writer = match engine {
+            Engine::Sqlite => open(url, 1).await?,
+            Engine::Postgres => connection.clone(),
+        };
+        Ok(Self { connection, engine, writer, write_gate: Arc::default() })
     }
 
     /// Which engine this is.
@@ -110,8 +97,7 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let tx =
-            self.connection.begin_with_options(mode).await.map_err(StoreError::query("begin a write"))?;
+        let tx = self.writer.begin_with_options(mode).await.map_err(StoreError::query("begin a write"))?;
         Ok(WriteTx { tx, engine: self.engine, _gate: gate })
     }
 
@@ -207,6 +193,28 @@ impl Deref for WriteTx {
     fn deref(&self) -> &DatabaseTransaction {
         &self.tx
     }
+}
+
+async fn open(url: &str, connections_max: u32) -> Result<DatabaseConnection, StoreError> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections_max)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_postgres_opts(|postgres| {
+            postgres.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS_MAX)])
+        })
+        .map_sqlx_sqlite_opts(|sqlite| {
+            use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT)
+        });
+    Database::connect(options).await.map_err(|source| StoreError::Open { url: without_password(url), source })
 }
 
 pub(crate) fn engine_of(connection: &impl ConnectionTrait) -> Engine {

@@ -17,6 +17,8 @@ mod exercise;
 mod freeze;
 mod ledger;
 mod member;
+#[cfg(feature = "model")]
+pub mod model;
 mod release;
 mod reply_mark;
 mod response;
@@ -32,8 +34,8 @@ pub use error::StoreError;
 pub use exercise::{Exercise, Inject, NewExercise, NewInject};
 pub use freeze::FreezeRow;
 pub use ledger::{
-    Attempt, ClaimedRow, Full, LedgerFilter, LedgerRow, Limits, Outcome, Settlement, SubmitPermit, TimeLimit,
-    Turn, Worker, WorkerTerms,
+    Attempt, ClaimedRow, Full, Ledger, LedgerFilter, LedgerRow, Limits, Outcome, SILENCE_MAX, Settlement,
+    SubmitPermit, TimeLimit, Turn, Worker, WorkerTerms,
 };
 pub use member::*;
 pub use release::{Released, StopAnswer};

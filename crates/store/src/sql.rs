@@ -75,3 +75,17 @@ pub(crate) async fn database_now(connection: &impl ConnectionTrait) -> Result<Ti
 pub(crate) fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
+
+/// What follows FROM to read a JSON array of arrays, given as parameter `$n`, as rows: column `i`
+/// is `row.value ->> i`. One text for any number of rows, and one parameter.
+pub(crate) fn json_rows(engine: Engine, n: usize) -> String {
+    match engine {
+        Engine::Sqlite => format!("json_each(${n}) AS row"),
+        Engine::Postgres => format!("jsonb_array_elements(CAST(${n} AS jsonb)) AS row(value)"),
+    }
+}
+
+/// A parameter for [`json_rows`].
+pub(crate) fn json(rows: &[impl serde::Serialize]) -> Value {
+    serde_json::to_string(rows).expect("invariant: rows of numbers and texts are JSON").into()
+}

@@ -70,6 +70,52 @@ impl TestDatabase {
     }
 }
 
+/// A PostgreSQL database that goes away as in a restart: sessions end, new ones are refused.
+#[derive(Debug)]
+pub struct Outage {
+    server: String,
+    name: String,
+}
+
+impl TestDatabase {
+    /// To be begun and ended on a PostgreSQL database.
+    ///
+    /// # Panics
+    /// On SQLite, which has no server.
+    #[must_use]
+    pub fn outage(&self) -> Outage {
+        assert_eq!(self.kind, DatabaseKind::Postgres, "a file has no server that could go away");
+        let (server, name) = self.core_url.rsplit_once('/').expect("the URL ends with the database");
+        Outage { server: server.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl Outage {
+    /// Ends every session and lets none begin.
+    ///
+    /// # Panics
+    /// Where the server does not let us.
+    pub async fn begins(&self) {
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", self.name);
+        self.run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false; {end}", self.name)).await;
+    }
+
+    /// Lets sessions begin again.
+    ///
+    /// # Panics
+    /// Where the server does not let us.
+    pub async fn ends(&self) {
+        self.run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
+    }
+
+    async fn run(&self, statements: &str) {
+        let admin = connect(&format!("{}/postgres", self.server)).await;
+        admin.execute_unprepared(statements).await.expect("the test server lets us");
+        admin.close().await.expect("the connection closes");
+    }
+}
+
 /// A fresh SQLite installation.
 ///
 /// # Panics

@@ -7,4 +7,4 @@ mod clock;
 mod databases;
 
 pub use clock::{ManualClock, SystemClock};
-pub use databases::{DatabaseKind, TestDatabase, fresh_databases, fresh_postgres, fresh_sqlite};
+pub use databases::{DatabaseKind, Outage, TestDatabase, fresh_databases, fresh_postgres, fresh_sqlite};

@@ -8,6 +8,7 @@
     reason = "a development tool whose work is to run cargo, git and PostgreSQL; it is no part of the product"
 )]
 
+mod bench;
 mod children;
 mod postgres;
 mod summary;
@@ -25,6 +26,8 @@ usage: cargo xtask COMMAND
   test [-- NEXTEST-ARGUMENTS]   all tests: makes sure of the tools, starts a private PostgreSQL,
                                 runs nextest and the doctests; with arguments, such as
                                 -E 'package(store)', the chosen tests only and no doctests
+  bench                         how fast the release build sends, beside smtp-source: medians and ratios
+  sim --seeds N [--from SEED]   so many runs of the broadcaster in simulated time, from a seed on
   postgres PROGRAM [ARGUMENTS]  runs a program while a private PostgreSQL listens at $HANSHO_TEST_PG
   tidy                          fast static checks, without network";
 
@@ -35,6 +38,9 @@ async fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::run(&[]).await,
         ["test", "--", chosen @ ..] => test::run(chosen).await,
+        ["bench"] => bench::run().await,
+        ["sim", "--seeds", seeds] => simulate(seeds, "0").await,
+        ["sim", "--seeds", seeds, "--from", from] => simulate(seeds, from).await,
         ["postgres", program, rest @ ..] => beside_postgres(program, rest).await,
         ["tidy"] => tidy::run(&root()),
         ["help" | "--help" | "-h"] => {
@@ -50,6 +56,11 @@ async fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+async fn simulate(seeds: &str, from: &str) -> Result<ExitCode> {
+    let number = |text: &str| text.parse().with_context(|| format!("{text} is not a number of seeds"));
+    test::simulate(number(seeds)?, number(from)?).await
 }
 
 /// The workspace's root folder.

@@ -1,5 +1,5 @@
 //! A PostgreSQL server of our own for the length of one command: in a temporary folder, on a
-//! free loopback port, without durability. Dropping [`Postgres`] ends the server it started and
+//! free loopback port, for tests without durability. Dropping [`Postgres`] ends the server it started and
 //! removes its files; no other server is touched.
 
 use crate::children::send_signal;
@@ -25,6 +25,15 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 /// Tests hold one pool per process and a few processes run side by side.
 const CONNECTIONS_MAX: u16 = 200;
 
+/// Whether a commit survives a power failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// For tests: the cluster is thrown away anyway.
+    None,
+    /// For measuring.
+    Full,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -35,15 +44,20 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Creates a cluster and starts it; returns when it answers.
+    /// Creates a cluster for tests and starts it; returns when it answers.
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_with(Durability::None).await
+    }
+
+    /// The same with this durability.
+    pub(crate) async fn start_with(durability: Durability) -> Result<Self> {
         let programs = programs().context("PostgreSQL's server programs are not installed")?;
         let account = Account::for_server()?;
         let folder = tempfile::Builder::new().prefix("hansho-postgres-").tempdir()?;
         account.give(folder.path())?;
         init_cluster(&programs, &account, folder.path())?;
         let port = free_port()?;
-        let server = spawn_server(&programs, &account, folder.path(), port)?;
+        let server = spawn_server(&programs, &account, folder.path(), port, durability)?;
         let mut postgres = Self { server, port, folder };
         postgres.wait_until_ready(&programs).await?;
         Ok(postgres)
@@ -55,6 +69,20 @@ impl Postgres {
             ("HANSHO_TEST_PG", format!("postgres://postgres@127.0.0.1:{}", self.port)),
             ("HANSHO_TEST_REQUIRE_PG", "1".to_owned()),
         ]
+    }
+
+    /// Creates an empty database; its URL.
+    pub(crate) fn create_database(&self, name: &str) -> Result<String> {
+        let programs = programs().context("PostgreSQL's server programs are not installed")?;
+        let status = Command::new(programs.join("createdb"))
+            .args(["--host=127.0.0.1", "--username=postgres", name])
+            .arg(format!("--port={}", self.port))
+            .status()
+            .context("cannot run createdb")?;
+        if !status.success() {
+            bail!("createdb failed: {status}");
+        }
+        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
     }
 
     async fn wait_until_ready(&mut self, programs: &Path) -> Result<()> {
@@ -184,15 +212,22 @@ fn init_cluster(programs: &Path, account: &Account, folder: &Path) -> Result<()>
     Ok(())
 }
 
-fn spawn_server(programs: &Path, account: &Account, folder: &Path, port: u16) -> Result<Child> {
+fn spawn_server(
+    programs: &Path,
+    account: &Account,
+    folder: &Path,
+    port: u16,
+    durability: Durability,
+) -> Result<Child> {
     let log = File::create(folder.join("log")).context("cannot create the server's log")?;
+    let durable = if durability == Durability::Full { "on" } else { "off" };
     let settings = [
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         format!("unix_socket_directories={}", folder.display()),
         format!("max_connections={CONNECTIONS_MAX}"),
-        "fsync=off".to_owned(),
-        "full_page_writes=off".to_owned(),
+        format!("fsync={durable}"),
+        format!("full_page_writes={durable}"),
     ];
     account
         .command(programs.join("postgres"))

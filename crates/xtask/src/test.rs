@@ -22,6 +22,21 @@ pub(crate) async fn run(chosen: &[&str]) -> Result<ExitCode> {
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Runs so many seeds of the simulation, from one on.
+pub(crate) async fn simulate(seeds: u64, from: u64) -> Result<ExitCode> {
+    let mut children = Children::new()?;
+    let mut command = Command::new("cargo");
+    // With the features of a full test run, whose build is at hand then.
+    command
+        .args(["test", "--workspace", "--test", "simulation", "--", "--nocapture", "--exact"])
+        .arg("every_seed_keeps_every_promise")
+        .current_dir(root())
+        .env("HANSHO_SIM_SEEDS", seeds.to_string())
+        .env("HANSHO_SIM_FROM", from.to_string());
+    let status = children.run(&mut command).await?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 struct Runner {
     executables: PathBuf,
     postgres: Postgres,

@@ -17,6 +17,12 @@ struct Need {
 const POSTGRES: Need =
     Need { what: "the PostgreSQL server programs", package: "postgresql", is_there: || programs().is_some() };
 
+const MAIL_BENCH: Need = Need {
+    what: "smtp-source and smtp-sink",
+    package: "postfix",
+    is_there: || Path::new("/usr/sbin/smtp-source").is_file() && Path::new("/usr/sbin/smtp-sink").is_file(),
+};
+
 const NEEDS: [Need; 4] = [
     POSTGRES,
     Need { what: "the Chromium browser", package: "chromium", is_there: || is_on_path("chromium") },
@@ -42,6 +48,11 @@ pub(crate) async fn ensure_all(children: &mut Children) -> Result<()> {
 /// Makes sure of PostgreSQL alone.
 pub(crate) async fn ensure_postgres(children: &mut Children) -> Result<()> {
     ensure(&[POSTGRES], children).await
+}
+
+/// Makes sure of what the bench needs.
+pub(crate) async fn ensure_bench(children: &mut Children) -> Result<()> {
+    ensure(&[POSTGRES, MAIL_BENCH], children).await
 }
 
 async fn ensure(needs: &[Need], children: &mut Children) -> Result<()> {

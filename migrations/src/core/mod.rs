@@ -2,6 +2,7 @@
 
 mod m20261122_000001_first;
 mod m20261127_000001_pace_and_attempts;
+mod m20261127_000002_heartbeat;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -15,6 +16,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_first::First),
             Box::new(m20261127_000001_pace_and_attempts::PaceAndAttempts),
+            Box::new(m20261127_000002_heartbeat::Heartbeat),
         ]
     }
 

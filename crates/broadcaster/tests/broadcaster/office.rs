@@ -1,6 +1,6 @@
 //! A released broadcast, a relay and a broadcaster between them.
 
-use broadcaster::{Broadcaster, Settings, UnknownPolicy};
+use broadcaster::{Broadcaster, Settings, Tcp, UnknownPolicy};
 use domain::{
     Actor, BroadcastId, Clock, EmailAddress, Keyring, MemberId, Nature, Role, StaffId, Tally, Timestamp,
     TokenKey,
@@ -102,7 +102,8 @@ impl Office {
     /// Starts a broadcaster.
     pub(crate) fn run(&self, settings: Settings) -> Running {
         let shutdown = CancellationToken::new();
-        let broadcaster = Broadcaster::new(self.store.clone(), settings, keyring(), Arc::new(SystemClock));
+        let broadcaster =
+            Broadcaster::new(self.store.clone(), Tcp, settings, keyring(), Arc::new(SystemClock));
         Running { task: tokio::spawn(broadcaster.run(shutdown.clone())), shutdown }
     }
 

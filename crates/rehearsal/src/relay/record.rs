@@ -262,7 +262,9 @@ impl Shared {
 
     /// Records a final dot together with the answer it will get.
     pub(super) fn record(&self, connection: u64, envelope: Envelope, raw: Vec<u8>, fits: bool) -> Decision {
-        let verdicts: Vec<Verdict> = envelope.recipients.iter().map(|r| self.verdict(r)).collect();
+        let script = Arc::clone(&self.lock().script);
+        envelope.recipients.iter().for_each(|recipient| script.show_dot(recipient));
+        let verdicts: Vec<Verdict> = envelope.recipients.iter().map(|r| script.verdict(r)).collect();
         let mut state = self.lock();
         let (answer, delay) = if state.script.is_silent(state.accepted) {
             (Answer::Unanswered, Duration::ZERO)

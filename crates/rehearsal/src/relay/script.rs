@@ -5,6 +5,9 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 /// Picks a verdict for a recipient as written on the wire; `None` leaves it to the script.
 pub type Hook = Arc<dyn Fn(&str) -> Option<Verdict> + Send + Sync>;
 
+/// Is shown each recipient as written on the wire.
+pub type Watch = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// When a recipient is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -52,6 +55,7 @@ pub enum Verdict {
 pub struct Script {
     named: HashMap<String, Verdict>,
     hook: Option<Hook>,
+    dots: Option<Watch>,
     otherwise: Verdict,
     stop_answering_after: Option<u64>,
     refuse_connections_after: Option<u64>,
@@ -64,6 +68,7 @@ impl Script {
         Self {
             named: HashMap::new(),
             hook: None,
+            dots: None,
             otherwise: Verdict::Accept,
             stop_answering_after: None,
             refuse_connections_after: None,
@@ -81,6 +86,13 @@ impl Script {
     #[must_use]
     pub fn decide_by(mut self, hook: Hook) -> Self {
         self.hook = Some(hook);
+        self
+    }
+
+    /// Shows `watch` the recipient of each final dot, before it is answered.
+    #[must_use]
+    pub fn watch_dots(mut self, watch: Watch) -> Self {
+        self.dots = Some(watch);
         self
     }
 
@@ -104,6 +116,12 @@ impl Script {
     pub fn refuse_connections_after(mut self, dots: u64) -> Self {
         self.refuse_connections_after = Some(dots);
         self
+    }
+
+    pub(super) fn show_dot(&self, recipient: &str) {
+        if let Some(watch) = &self.dots {
+            watch(recipient);
+        }
     }
 
     pub(super) fn verdict(&self, recipient: &str) -> Verdict {
@@ -134,6 +152,7 @@ impl fmt::Debug for Script {
         f.debug_struct("Script")
             .field("named", &self.named.len())
             .field("hook", &self.hook.is_some())
+            .field("dots", &self.dots.is_some())
             .field("otherwise", &self.otherwise)
             .field("stop_answering_after", &self.stop_answering_after)
             .field("refuse_connections_after", &self.refuse_connections_after)

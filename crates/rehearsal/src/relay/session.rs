@@ -28,7 +28,7 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 const READ_OCTETS: usize = 16 * 1024;
 
 const GREETING: &str = "220 relay.rehearsal.invalid ESMTP capture relay: nothing leaves";
-const EXTENSIONS: [&str; 2] = ["8BITMIME", "ENHANCEDSTATUSCODES"];
+const EXTENSIONS: [&str; 3] = ["8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING"];
 
 pub(super) struct Session {
     stream: TcpStream,

@@ -1,18 +1,22 @@
 //! Workers and their claims on chunks of rows. Leases are measured by the database's clock.
 
 use super::Limits;
-use crate::{Engine, Store, StoreError, entity, sql};
+use crate::{Engine, Store, StoreError, WriteTx, connection::engine_of, entity, sql};
 use domain::{
-    Approved, AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, EmailAddress, Frozen, LeaseId,
-    MemberId, Timestamp,
+    Approved, AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EmailAddress,
+    Frozen, LeaseId, MemberId, Timestamp,
 };
-use std::{collections::BTreeMap, time::Duration};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A worker that has not been heard of for so long is dead: its rows are taken over.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One incarnation of a sending process. Its id is in every lease it takes, so that a revived
 /// predecessor is fenced off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Worker {
-    pub(super) id: LeaseId,
+    pub(crate) id: LeaseId,
 }
 
 impl Worker {
@@ -48,12 +52,12 @@ pub struct ClaimedRow {
     /// Where to.
     pub address: EmailAddress,
     /// Merge fields as frozen.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Arc<BTreeMap<String, String>>,
     /// Stable over all attempts.
     pub message_id: String,
     /// End of the lease.
     pub lease_until: Timestamp,
-    pub(super) delivery: Delivery,
+    pub(crate) delivery: Delivery,
 }
 
 impl ClaimedRow {
@@ -64,7 +68,7 @@ impl ClaimedRow {
     }
 }
 
-pub(super) fn attempts_of(delivery: &Delivery) -> AttemptNo {
+pub(crate) fn attempts_of(delivery: &Delivery) -> AttemptNo {
     match delivery {
         Delivery::Pending | Delivery::Held(_) => AttemptNo::NONE,
         Delivery::Submitting { attempt, .. }
@@ -84,35 +88,58 @@ impl Store {
     pub async fn register_worker(&self, name: &str) -> Result<Worker, StoreError> {
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
-        let text = "INSERT INTO worker (name, started_at) VALUES ($1, $2) RETURNING id AS n";
+        let text = "INSERT INTO worker (name, started_at, seen_at) VALUES ($1, $2, $2) RETURNING id AS n";
         let id = sql::number(&*tx, "register a worker", text, [name.into(), now.millis().into()]).await?;
         tx.commit().await?;
         Ok(Worker { id: LeaseId::new(id) })
     }
 
+    /// Says that a worker is alive. False where it was declared dead meanwhile: what it held is
+    /// others' now, and it needs a new name to go on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn beat(&self, worker: Worker) -> Result<bool, StoreError> {
+        if self.engine() == Engine::Sqlite {
+            // Nobody else is there to be told: a whole service sleeps without a write.
+            let text = "SELECT COUNT(*) AS n FROM worker WHERE id = $1 AND ended_at IS NULL";
+            let here =
+                sql::number(&self.connection, "look for a worker", text, [worker.id.get().into()]).await?;
+            return Ok(here > 0);
+        }
+        let tx = self.write().await?;
+        let now = sql::database_now(&*tx).await?;
+        let text = "UPDATE worker SET seen_at = $2 WHERE id = $1 AND ended_at IS NULL";
+        let alive = sql::run(&*tx, "beat", text, [worker.id.get().into(), now.millis().into()]).await? > 0;
+        tx.commit().await?;
+        Ok(alive)
+    }
+
     /// Declares what dead workers left behind: rows they were submitting become unknown, rows
     /// they had claimed are free again. On SQLite every other worker is dead, because the caller
-    /// holds the file's lock; on PostgreSQL a worker is dead when its lease is over.
+    /// holds the file's lock; on PostgreSQL one that has not been heard of for [`SILENCE_MAX`],
+    /// or whose submission has outlasted its lease.
     ///
     /// Gives the number of rows that became unknown.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn recover(&self, worker: Worker) -> Result<u64, StoreError> {
+        // Looked for without a write transaction first: this runs several times a second.
+        let now = self.now().await?;
+        let silent = !silent_workers(&self.connection, worker, now).await?.is_empty();
+        if !silent && abandoned_rows(&self.connection, worker, now).await?.is_empty() {
+            return Ok(0);
+        }
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
-        let mut values: Vec<sea_orm::Value> = vec![worker.id.get().into()];
-        // The states narrow the search to the index; no other broadcast has rows in flight.
-        let mut text = "SELECT * FROM delivery WHERE broadcast_id IN \
-             (SELECT id FROM broadcast WHERE state IN ('sending', 'stopped', 'cancelled')) \
-             AND state = 'submitting' AND lease_id <> $1"
-            .to_owned();
-        if tx.engine() == Engine::Postgres {
-            text += " AND lease_until < $2";
-            values.push(now.millis().into());
+        for dead in silent_workers(&*tx, worker, now).await? {
+            let ended = [dead.into(), now.millis().into()];
+            let text = "UPDATE worker SET ended_at = $2 WHERE id = $1";
+            sql::run(&*tx, "declare a worker dead", text, ended).await?;
+            free_claims(&tx, dead).await?;
         }
-        let rows: Vec<entity::delivery::Model> =
-            sql::rows(&*tx, "find abandoned rows", &text, values).await?;
+        let rows = abandoned_rows(&*tx, worker, now).await?;
         tx.leave_seats(&rows.iter().map(|row| row.id).collect::<Vec<_>>(), now).await?;
         let mut declared = 0;
         for row in &rows {
@@ -132,11 +159,6 @@ impl Store {
                 ],
             )
             .await?;
-        }
-        if tx.engine() == Engine::Sqlite {
-            let text = "UPDATE delivery SET lease_id = 0, lease_until = 0 \
-                        WHERE lease_id <> 0 AND lease_id <> $1 AND state IN ('pending', 'deferred')";
-            sql::run(&*tx, "free claimed rows", text, [worker.id.get().into()]).await?;
         }
         tx.commit().await?;
         Ok(declared)
@@ -172,7 +194,10 @@ impl Store {
                    SELECT id FROM delivery WHERE broadcast_id = $3 AND state = '{state}' AND due_at <= $4 \
                    AND lease_until < $4 \
                    AND EXISTS (SELECT 1 FROM broadcast b WHERE b.id = $3 AND b.state = 'sending') \
-                   ORDER BY due_at, id LIMIT $5 {lock}) RETURNING *"
+                   AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.ended_at IS NULL) \
+                   ORDER BY due_at, id LIMIT $5 {lock}) \
+                 RETURNING id, broadcast_id, member_id, address, fields, message_id, attempts, due_at, \
+                 lease_until, state"
             );
             let values = [
                 worker.id.get().into(),
@@ -181,11 +206,11 @@ impl Store {
                 now.millis().into(),
                 left.into(),
             ];
-            let rows: Vec<entity::delivery::Model> = sql::rows(&*tx, "claim rows", &text, values).await?;
+            let rows: Vec<ClaimColumns> = sql::rows(&*tx, "claim rows", &text, values).await?;
             claimed.extend(rows);
         }
         tx.commit().await?;
-        claimed.iter().map(claimed_row).collect()
+        claimed.into_iter().map(claimed_row).collect()
     }
 
     /// Gives unsent rows back before the lease ends: a draining worker leaves nothing waiting.
@@ -194,25 +219,88 @@ impl Store {
     /// [`StoreError`].
     pub async fn release_claims(&self, worker: Worker) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        let text = "UPDATE delivery SET lease_id = 0, lease_until = 0 \
-                    WHERE lease_id = $1 AND state IN ('pending', 'deferred')";
-        sql::run(&*tx, "give rows back", text, [worker.id.get().into()]).await?;
+        free_claims(&tx, worker.id.get()).await?;
         tx.commit().await
     }
 }
 
-fn claimed_row(row: &entity::delivery::Model) -> Result<ClaimedRow, StoreError> {
+async fn free_claims(tx: &WriteTx, worker: i64) -> Result<(), StoreError> {
+    let text = "UPDATE delivery SET lease_id = 0, lease_until = 0 \
+                WHERE lease_id = $1 AND state IN ('pending', 'deferred')";
+    sql::run(&**tx, "give rows back", text, [worker.into()]).await.map(|_| ())
+}
+
+/// Workers other than this one that count as dead and have not been declared so.
+async fn silent_workers(
+    connection: &impl ConnectionTrait,
+    worker: Worker,
+    now: Timestamp,
+) -> Result<Vec<i64>, StoreError> {
+    let mut text = "SELECT id AS n FROM worker WHERE ended_at IS NULL AND id <> $1".to_owned();
+    let mut values: Vec<sea_orm::Value> = vec![worker.id.get().into()];
+    if engine_of(connection) == Engine::Postgres {
+        text += " AND seen_at < $2";
+        values.push(now.minus(SILENCE_MAX).millis().into());
+    }
+    let found: Vec<sql::Number> = sql::rows(connection, "look for silent workers", &text, values).await?;
+    Ok(found.into_iter().map(|row| row.n).collect())
+}
+
+/// Rows that are being submitted by nobody who is alive, or for longer than a submission may take.
+async fn abandoned_rows(
+    connection: &impl ConnectionTrait,
+    worker: Worker,
+    now: Timestamp,
+) -> Result<Vec<entity::delivery::Model>, StoreError> {
+    // The states narrow the search to the index; no other broadcast has rows in flight.
+    let mut text = "SELECT * FROM delivery WHERE broadcast_id IN \
+         (SELECT id FROM broadcast WHERE state IN ('sending', 'stopped', 'cancelled')) \
+         AND state = 'submitting' AND lease_id <> $1"
+        .to_owned();
+    let mut values: Vec<sea_orm::Value> = vec![worker.id.get().into()];
+    if engine_of(connection) == Engine::Postgres {
+        text += " AND (lease_until < $2 OR NOT EXISTS \
+                 (SELECT 1 FROM worker w WHERE w.id = delivery.lease_id AND w.ended_at IS NULL))";
+        values.push(now.millis().into());
+    }
+    sql::rows(connection, "find abandoned rows", &text, values).await
+}
+
+/// What a sender needs of a row; what the last attempt brought is not part of it.
+#[derive(FromQueryResult)]
+struct ClaimColumns {
+    id: i64,
+    broadcast_id: i64,
+    member_id: i64,
+    address: String,
+    fields: String,
+    message_id: String,
+    attempts: i64,
+    due_at: i64,
+    lease_until: i64,
+    state: String,
+}
+
+fn claimed_row(row: ClaimColumns) -> Result<ClaimedRow, StoreError> {
     let address = EmailAddress::parse(&row.address).map_err(|e| corrupt(row.id, "address", e.to_string()))?;
-    let fields = serde_json::from_str(&row.fields).map_err(|e| corrupt(row.id, "fields", e.to_string()))?;
+    let fields: BTreeMap<String, String> =
+        serde_json::from_str(&row.fields).map_err(|e| corrupt(row.id, "fields", e.to_string()))?;
+    let attempt = AttemptNo::new(i32::try_from(row.attempts).unwrap_or(i32::MAX));
+    let retry_at = Timestamp::from_millis(row.due_at);
+    let first = row.state == DeliveryState::Pending.as_str();
     Ok(ClaimedRow {
         id: DeliveryId::new(row.id),
         broadcast: BroadcastId::new(row.broadcast_id),
         member: MemberId::new(row.member_id),
         address,
-        fields,
-        message_id: row.message_id.clone(),
+        fields: Arc::new(fields),
+        message_id: row.message_id,
         lease_until: Timestamp::from_millis(row.lease_until),
-        delivery: read_delivery(row)?,
+        delivery: if first {
+            Delivery::Pending
+        } else {
+            Delivery::Deferred { attempt, retry_at, reply: None }
+        },
     })
 }
 

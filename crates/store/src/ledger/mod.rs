@@ -7,14 +7,19 @@
 
 mod attempt;
 mod claim;
+mod contract;
 mod count;
 mod pace;
 mod permit;
 mod turn;
 mod view;
 
+#[cfg(feature = "model")]
+pub(crate) use claim::attempts_of;
+
 pub use attempt::Attempt;
-pub use claim::{ClaimedRow, Worker, WorkerTerms};
+pub use claim::{ClaimedRow, SILENCE_MAX, Worker, WorkerTerms};
+pub use contract::Ledger;
 pub use count::{Settlement, TimeLimit};
 pub use pace::{Full, Limits};
 pub use permit::{Outcome, SubmitPermit};

@@ -68,6 +68,17 @@ impl Room {
     }
 }
 
+/// Room that one submission takes.
+pub(super) struct Seat<'a> {
+    /// The ledger's row; below zero a mail to staff.
+    pub(super) row: i64,
+    /// Tells one submission of a row from another.
+    pub(super) attempt: i64,
+    pub(super) domain: &'a str,
+    /// It may last until then.
+    pub(super) until: Timestamp,
+}
+
 /// The room that one transaction has to give; nobody else gives any before it ends.
 pub(super) struct Seats<'a> {
     tx: &'a WriteTx,
@@ -85,11 +96,13 @@ impl<'a> Seats<'a> {
         tx: &'a WriteTx,
         limits: &'a Limits,
         now: Timestamp,
-        own: Vec<i64>,
+        own: impl Iterator<Item = i64>,
     ) -> Result<Self, StoreError> {
-        let mut seats = Self { tx, limits, now, own, relay: Room::ENDLESS, domains: HashMap::new() };
+        let mut seats =
+            Self { tx, limits, now, own: Vec::new(), relay: Room::ENDLESS, domains: HashMap::new() };
         if !limits.is_none() {
             tx.exclusive("pace").await?;
+            seats.own = own.collect();
             seats.relay = seats.room_in(&limits.relay, None).await?;
         }
         Ok(seats)
@@ -118,20 +131,21 @@ impl<'a> Seats<'a> {
         Ok(Ok(()))
     }
 
-    /// Keeps the seats of submissions that may last until `until`: who, which attempt, and where to.
-    pub(super) async fn keep(
-        &self,
-        submissions: &[(i64, i64, &str)],
-        until: impl Fn(usize) -> Timestamp,
-    ) -> Result<(), StoreError> {
-        if self.limits.is_none() || submissions.is_empty() {
+    /// Keeps the seats of submissions.
+    pub(super) async fn keep(&self, taken: impl Iterator<Item = Seat<'_>>) -> Result<(), StoreError> {
+        if self.limits.is_none() {
             return Ok(());
         }
-        let tuple = |n: usize| format!("(${}, ${}, ${}, ${})", 4 * n + 1, 4 * n + 2, 4 * n + 3, 4 * n + 4);
-        let tuples: Vec<String> = (0..submissions.len()).map(tuple).collect();
-        let values = submissions.iter().enumerate().flat_map(|(n, (delivery, attempt, domain))| {
-            [Value::from(*delivery), (*attempt).into(), (*domain).into(), until(n).millis().into()]
-        });
+        let values: Vec<Value> = taken
+            .flat_map(|seat| {
+                [Value::from(seat.row), seat.attempt.into(), seat.domain.into(), seat.until.millis().into()]
+            })
+            .collect();
+        if values.is_empty() {
+            return Ok(());
+        }
+        let tuple = |n: usize| format!("({})", sql::placeholders(4 * n + 1, 4));
+        let tuples: Vec<String> = (0..values.len() / 4).map(tuple).collect();
         let text = format!(
             "INSERT INTO pace (delivery_id, attempt, domain, ended_at) VALUES {} \
              ON CONFLICT (delivery_id, attempt) DO NOTHING",
@@ -208,11 +222,12 @@ impl Store {
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
         // Below zero: no delivery has such an id.
-        let mut seats = Seats::open(&tx, limits, now, vec![-mail]).await?;
+        let mut seats = Seats::open(&tx, limits, now, std::iter::once(-mail)).await?;
         if let Err(full) = seats.take(domain).await? {
             return Ok(Err(full));
         }
-        seats.keep(&[(-mail, now.millis(), domain)], |_| now.plus(submission_max)).await?;
+        let seat = Seat { row: -mail, attempt: now.millis(), domain, until: now.plus(submission_max) };
+        seats.keep(std::iter::once(seat)).await?;
         tx.commit().await?;
         Ok(Ok(()))
     }

@@ -31,7 +31,7 @@ pub struct SubmitPermit {
 
 impl SubmitPermit {
     /// Only for the commit that has just made the intent durable.
-    pub(super) fn mint(mut row: ClaimedRow, intent: Delivery) -> Self {
+    pub(crate) fn mint(mut row: ClaimedRow, intent: Delivery) -> Self {
         row.delivery = intent;
         Self { row }
     }
@@ -63,11 +63,11 @@ impl SubmitPermit {
 #[must_use = "an outcome that is not written makes its row unknown"]
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    pub(super) row: domain::DeliveryId,
-    pub(super) attempt: AttemptNo,
-    pub(super) after: Delivery,
+    pub(crate) row: domain::DeliveryId,
+    pub(crate) attempt: AttemptNo,
+    pub(crate) after: Delivery,
     pub(super) relay: String,
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 impl Outcome {

@@ -3,18 +3,18 @@
 use super::{
     ClaimedRow, Full, Limits, Outcome, SubmitPermit, Worker, WorkerTerms,
     attempt::keep_attempts,
-    pace::{Seats, seat},
+    pace::{Seat, Seats, seat},
 };
 use crate::{Store, StoreError, WriteTx, sql};
 use domain::{BroadcastId, Delivery, DeliveryEvent, SmtpReply, Timestamp};
 use sea_orm::{FromQueryResult, Value};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-/// Values per outcome row in the statement below.
-const OUTCOME_VALUES: usize = 10;
+/// Where nothing is to be submitted, no room is needed.
+static NO_LIMITS: Limits = Limits::NONE;
 
 /// What a turn gave.
 #[derive(Debug, Default)]
@@ -32,10 +32,17 @@ pub struct Turn {
 }
 
 /// A durable intent: which row, under the lease of which claim.
-#[derive(FromQueryResult, PartialEq, Eq, Hash)]
+#[derive(FromQueryResult)]
 struct Granted {
     id: i64,
     lease_until: i64,
+}
+
+/// The database's time, and a broadcast that is sending.
+#[derive(FromQueryResult)]
+struct Sending {
+    now: i64,
+    id: Option<i64>,
 }
 
 impl Store {
@@ -54,22 +61,23 @@ impl Store {
         terms: &WorkerTerms,
     ) -> Result<Turn, StoreError> {
         let tx = self.write().await?;
-        let now = sql::database_now(&*tx).await?;
         // Before any row is touched: whoever moves a broadcast locks in this order too.
-        let sending = sending_among(&tx, &intents, now).await?;
+        let (sending, now) = sending_among(&tx, &intents).await?;
         let written = write_outcomes(&tx, worker, outcomes).await?;
-        let ended: Vec<i64> = outcomes.iter().map(|outcome| outcome.row.get()).collect();
-        tx.leave_seats(if terms.limits.is_none() { &[] } else { &ended }, now).await?;
-        let none = Limits::NONE;
-        let limits = if intents.is_empty() { &none } else { &terms.limits };
-        let own = intents.iter().map(|row| row.id.get()).collect();
+        if !terms.limits.is_none() {
+            let ended: Vec<i64> = outcomes.iter().map(|outcome| outcome.row.get()).collect();
+            tx.leave_seats(&ended, now).await?;
+        }
+        let own = intents.iter().map(|row| row.id.get());
+        let limits = if intents.is_empty() { &NO_LIMITS } else { &terms.limits };
         let mut seats = Seats::open(&tx, limits, now, own).await?;
         let (intents, full) = seat(&mut seats, &sending, intents).await?;
-        let mut granted = HashSet::new();
+        let mut granted = HashMap::new();
         for broadcast in sending {
             let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
             keep_history(&tx, &rows).await?;
-            granted.extend(write_intents(&tx, worker, &rows, now, terms.submission_max).await?);
+            let held = write_intents(&tx, worker, &rows, now, terms.submission_max).await?;
+            granted.extend(held.into_iter().map(|row| (row.id, row.lease_until)));
         }
         keep_seats(&seats, &intents, &granted).await?;
         drop(seats);
@@ -79,7 +87,8 @@ impl Store {
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
             // Taken out: two copies of one claim are worth one permit.
-            if granted.remove(&Granted { id: row.id.get(), lease_until: lease_until.millis() }) {
+            let held = granted.get(&row.id.get()) == Some(&lease_until.millis());
+            if held && granted.remove(&row.id.get()).is_some() {
                 let intent = row.delivery.clone().next(&DeliveryEvent::IntentCommitted { lease_until })?;
                 turn.permits.push(SubmitPermit::mint(row, intent));
             } else {
@@ -95,54 +104,41 @@ async fn write_outcomes(tx: &WriteTx, worker: Worker, outcomes: &[Outcome]) -> R
     if outcomes.is_empty() {
         return Ok(0);
     }
-    let tuples: Vec<String> = (0..outcomes.len()).map(|n| outcome_tuple(n * OUTCOME_VALUES)).collect();
-    let values: Vec<Value> = outcomes.iter().flat_map(|outcome| outcome_values(worker, outcome)).collect();
+    let done: Vec<_> = outcomes.iter().map(outcome_row).collect();
+    let big = |n: usize| format!("CAST(row.value ->> {n} AS BIGINT)");
     // The last condition lets a repeated turn find what its first try wrote.
     let text = format!(
-        "WITH done (id, attempts, state, due_at, code, enhanced, reply, relay, at, worker) AS (VALUES {}) \
+        "WITH done AS (SELECT {} AS id, {} AS attempts, row.value ->> 2 AS state, {} AS due_at, {} AS code, \
+         row.value ->> 5 AS enhanced, row.value ->> 6 AS reply, row.value ->> 7 AS relay, {} AS at FROM {}) \
          UPDATE delivery SET state = done.state, due_at = done.due_at, smtp_code = done.code, \
          enhanced_code = done.enhanced, reply = done.reply, relay = done.relay, settled_at = done.at, \
          lease_until = 0 \
-         FROM done WHERE delivery.id = done.id AND delivery.attempts = done.attempts \
-         AND delivery.lease_id = done.worker \
+         FROM done WHERE delivery.id = done.id AND delivery.attempts = done.attempts AND delivery.lease_id = $2 \
          AND (delivery.state = 'submitting' OR (delivery.state = done.state AND delivery.settled_at = done.at))",
-        tuples.join(", ")
-    );
-    sql::run(&**tx, "write outcomes", &text, values).await
-}
-
-fn outcome_tuple(from: usize) -> String {
-    let big = |n: usize| format!("CAST(${} AS BIGINT)", from + n);
-    let text = |n: usize| format!("CAST(${} AS TEXT)", from + n);
-    format!(
-        "({}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
+        big(0),
         big(1),
-        big(2),
-        text(3),
+        big(3),
         big(4),
-        big(5),
-        text(6),
-        text(7),
-        text(8),
-        big(9),
-        big(10)
-    )
+        big(8),
+        sql::json_rows(tx.engine(), 1)
+    );
+    sql::run(&**tx, "write outcomes", &text, [sql::json(&done), worker.id.get().into()]).await
 }
 
-fn outcome_values(worker: Worker, outcome: &Outcome) -> [Value; OUTCOME_VALUES] {
+/// In the order of the columns above.
+fn outcome_row(outcome: &Outcome) -> impl serde::Serialize {
     let (due_at, reply) = columns(&outcome.after);
-    [
-        outcome.row.get().into(),
-        i64::from(outcome.attempt.get()).into(),
-        outcome.after.state().as_str().into(),
-        due_at.millis().into(),
-        reply.map(|reply| i64::from(reply.code)).into(),
-        reply.and_then(|reply| reply.enhanced.clone()).into(),
-        reply.map(|reply| reply.text.clone()).into(),
-        outcome.relay.clone().into(),
-        outcome.at.millis().into(),
-        worker.id.get().into(),
-    ]
+    (
+        outcome.row.get(),
+        outcome.attempt.get(),
+        outcome.after.state().as_str(),
+        due_at.millis(),
+        reply.map(|reply| reply.code),
+        reply.and_then(|reply| reply.enhanced.as_deref()),
+        reply.map(|reply| reply.text.as_str()),
+        outcome.relay.as_str(),
+        outcome.at.millis(),
+    )
 }
 
 fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
@@ -174,15 +170,11 @@ async fn write_intents(
         return Ok(Vec::new());
     }
     let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
-    let tuples: Vec<String> = (0..rows.len()).map(|n| intent_tuple(4 + 3 * n)).collect();
-    let mut values: Vec<Value> = vec![worker.id.get().into(), now.millis().into(), submission_max.into()];
-    for row in rows {
-        values.push(row.id.get().into());
-        values.push(i64::from(row.attempts().get()).into());
-        values.push(row.lease_until.millis().into());
-    }
+    let wanted: Vec<(i64, i32, i64)> =
+        rows.iter().map(|row| (row.id.get(), row.attempts().get(), row.lease_until.millis())).collect();
     let text = format!(
-        "WITH wanted (id, attempts, claimed_until) AS (VALUES {}) \
+        "WITH wanted AS (SELECT CAST(row.value ->> 0 AS BIGINT) AS id, CAST(row.value ->> 1 AS BIGINT) AS attempts, \
+         CAST(row.value ->> 2 AS BIGINT) AS claimed_until FROM {}) \
          UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
          lease_until = wanted.claimed_until + $3 \
          FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
@@ -191,8 +183,9 @@ async fn write_intents(
            OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
                AND delivery.lease_until = wanted.claimed_until + $3)) \
          RETURNING delivery.id, delivery.lease_until",
-        tuples.join(", ")
+        sql::json_rows(tx.engine(), 4)
     );
+    let values = [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&wanted)];
     sql::rows(&**tx, "write intents", &text, values).await
 }
 
@@ -212,44 +205,38 @@ async fn keep_history(tx: &WriteTx, rows: &[&ClaimedRow]) -> Result<(), StoreErr
 async fn keep_seats(
     seats: &Seats<'_>,
     intents: &[ClaimedRow],
-    granted: &HashSet<Granted>,
+    granted: &HashMap<i64, i64>,
 ) -> Result<(), StoreError> {
-    let rows: Vec<(&ClaimedRow, &Granted)> = intents
-        .iter()
-        .filter_map(|row| Some((row, granted.iter().find(|granted| granted.id == row.id.get())?)))
-        .collect();
-    let submissions: Vec<(i64, i64, &str)> = rows
-        .iter()
-        .map(|(row, _)| (row.id.get(), i64::from(row.attempts().following().get()), row.address.domain()))
-        .collect();
-    seats.keep(&submissions, |n| Timestamp::from_millis(rows[n].1.lease_until)).await
+    let taken = intents.iter().filter_map(|row| {
+        let until = granted.get(&row.id.get()).copied().map(Timestamp::from_millis)?;
+        let attempt = i64::from(row.attempts().following().get());
+        Some(Seat { row: row.id.get(), attempt, domain: row.address.domain(), until })
+    });
+    seats.keep(taken).await
 }
 
-fn intent_tuple(from: usize) -> String {
-    format!("(CAST(${from} AS BIGINT), CAST(${} AS BIGINT), CAST(${} AS BIGINT))", from + 1, from + 2)
-}
-
-/// Those broadcasts of the wanted rows that are sending. They stay so until this transaction ends.
+/// Those broadcasts of the wanted rows that are sending and whose end has not come, and the
+/// database's time. A stop waits for this transaction.
 async fn sending_among(
     tx: &WriteTx,
     intents: &[ClaimedRow],
-    now: Timestamp,
-) -> Result<Vec<BroadcastId>, StoreError> {
+) -> Result<(Vec<BroadcastId>, Timestamp), StoreError> {
     let wanted: BTreeSet<BroadcastId> = intents.iter().map(|row| row.broadcast).collect();
-    let mut sending = Vec::with_capacity(wanted.len());
-    for broadcast in wanted {
-        if is_sending(tx, broadcast, now).await? {
-            sending.push(broadcast);
-        }
+    for broadcast in &wanted {
+        tx.look_at_broadcast(*broadcast).await?;
     }
-    Ok(sending)
-}
-
-/// Whether the broadcast is sending and its end has not come; a stop waits for this transaction.
-async fn is_sending(tx: &WriteTx, broadcast: BroadcastId, now: Timestamp) -> Result<bool, StoreError> {
-    tx.look_at_broadcast(broadcast).await?;
-    let text = "SELECT COUNT(*) AS n FROM broadcast WHERE id = $1 AND state = 'sending' \
-                AND (finish_by IS NULL OR finish_by > $2)";
-    let values = [broadcast.get().into(), now.millis().into()];
-    Ok(sql::number(&**tx, "check for a stop", text, values).await? > 0)
+    if wanted.is_empty() {
+        return Ok((Vec::new(), sql::database_now(&**tx).await?));
+    }
+    let now = sql::now_expression(tx.engine());
+    let text = format!(
+        "SELECT clock.now AS now, b.id AS id FROM (SELECT {now} AS now) AS clock LEFT JOIN broadcast b \
+         ON b.id IN ({}) AND b.state = 'sending' AND (b.finish_by IS NULL OR b.finish_by > clock.now)",
+        sql::placeholders(1, wanted.len())
+    );
+    let values = wanted.iter().map(|id| Value::from(id.get()));
+    let found: Vec<Sending> = sql::rows(&**tx, "check for a stop", &text, values).await?;
+    let now = found.first().map_or(0, |row| row.now);
+    let sending = found.into_iter().filter_map(|row| row.id).map(BroadcastId::new).collect();
+    Ok((sending, Timestamp::from_millis(now)))
 }

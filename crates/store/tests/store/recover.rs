@@ -2,19 +2,20 @@
 
 use crate::fresh::{Fresh, NOW, TERMS, accepted, spend};
 use domain::DeliveryState;
-use store::WorkerTerms;
+use store::{SILENCE_MAX, WorkerTerms};
 
 #[tokio::test]
 async fn rows_of_a_dead_worker_become_unknown_and_its_late_outcome_is_refused() {
     for fresh in Fresh::each().await {
         let (id, approved) = fresh.sending(5).await;
-        let (dead, heir) = (fresh.worker().await, fresh.worker().await);
+        let dead = fresh.worker().await;
         let two = WorkerTerms { chunk_size: 2, ..TERMS };
         let rows = fresh.store.claim(dead, &approved, &two).await.expect("a claim");
         let permits = fresh.turn(dead, &[], rows).await.permits;
         assert_eq!(permits.len(), 2);
         lease_over(&fresh).await;
         assert_eq!(fresh.store.recover(dead).await.expect("recovered"), 0, "its own rows are in flight");
+        let heir = fresh.worker().await;
         assert_eq!(fresh.store.recover(heir).await.expect("recovered"), 2);
         assert_eq!(fresh.store.recover(heir).await.expect("recovered"), 0, "once");
         let tally = fresh.tally(id).await;
@@ -89,5 +90,34 @@ async fn a_submissions_lease_is_never_shorter_than_a_submission_may_take() {
         let shortest = before.plus(TERMS.submission_max).millis();
         let longest = before.plus(TERMS.submission_max + TERMS.chunk_budget).millis();
         assert!((shortest..=longest).contains(&lease), "{shortest} {lease} {longest}");
+    }
+}
+
+/// Nobody waits for the lease of a worker that is not heard of, and it cannot come back under its name.
+#[tokio::test]
+async fn a_silent_worker_is_taken_over_long_before_its_submissions_lease_is_over() {
+    for fresh in Fresh::each().await {
+        let (id, approved) = fresh.sending(5).await;
+        let silent = fresh.worker().await;
+        let rows = fresh.claim(silent, &approved).await;
+        let (submitted, claimed) = rows.split_at(2);
+        let permits = fresh.turn(silent, &[], submitted.to_vec()).await.permits;
+        let heir = fresh.worker().await;
+        if fresh.is_postgres() {
+            assert_eq!(fresh.store.recover(heir).await.expect("recovered"), 0, "it was heard of");
+            assert!(fresh.store.beat(silent).await.expect("a beat"));
+        }
+        let silence = i64::try_from(SILENCE_MAX.as_millis()).expect("seconds") + 1;
+        fresh
+            .tamper(&format!("UPDATE worker SET seen_at = seen_at - {silence} WHERE id = {}", silent.id()))
+            .await;
+        assert_eq!(fresh.store.recover(heir).await.expect("recovered"), 2);
+        assert_eq!(fresh.count(id, DeliveryState::Unknown).await, 2);
+        assert_eq!(fresh.claim(heir, &approved).await.len(), 3, "what it had only claimed goes on");
+
+        assert!(!fresh.store.beat(silent).await.expect("a beat"), "it is told");
+        assert_eq!(fresh.turn(silent, &spend(permits, &accepted()), claimed.to_vec()).await.fenced, 2);
+        assert_eq!(fresh.count(id, DeliveryState::Unknown).await, 2);
+        assert!(fresh.claim(silent, &approved).await.is_empty());
     }
 }

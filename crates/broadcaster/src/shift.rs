@@ -1,0 +1,102 @@
+//! This process as a worker of the ledger: registered, heard of every few seconds, and under a new
+//! name where others took it for dead. Between two beats it knows for how long its rows are its own.
+
+use crate::{Broadcaster, stream::Dial};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+use store::{Ledger, SILENCE_MAX, StoreError, Worker};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tracing::{error, warn};
+
+/// Several beats may be lost before anybody worries.
+const BEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Nothing is begun any more so long before others may take over.
+const TAKEOVER_MARGIN: Duration = Duration::from_secs(10);
+
+pub(crate) struct Shift {
+    present: Mutex<Present>,
+    beaten: Notify,
+}
+
+#[derive(Clone, Copy)]
+struct Present {
+    worker: Worker,
+    /// Counted from before the last beat was asked for: never later than on the database's clock.
+    heard_at: Instant,
+}
+
+impl Shift {
+    /// Takes up work under a new name.
+    pub(crate) async fn begin<L: Ledger, D: Dial>(
+        broadcaster: &Broadcaster<L, D>,
+    ) -> Result<Self, StoreError> {
+        let present = register(broadcaster).await?;
+        Ok(Self { present: Mutex::new(present), beaten: Notify::new() })
+    }
+
+    pub(crate) fn worker(&self) -> Worker {
+        self.present().worker
+    }
+
+    /// Until then no other worker takes over what this one is submitting.
+    pub(crate) fn sure_until(&self) -> Instant {
+        self.present().heard_at + (SILENCE_MAX - TAKEOVER_MARGIN)
+    }
+
+    /// Resolves while this worker counts as alive.
+    pub(crate) async fn sure(&self) {
+        loop {
+            let beaten = self.beaten.notified();
+            if self.sure_until() > Instant::now() {
+                return;
+            }
+            beaten.await;
+        }
+    }
+
+    /// Beats for ever.
+    pub(crate) async fn beat<L: Ledger, D: Dial>(&self, broadcaster: &Broadcaster<L, D>) {
+        loop {
+            sleep(BEAT_INTERVAL).await;
+            let (worker, asked_at) = (self.worker(), Instant::now());
+            let renewed = match broadcaster.ledger.beat(worker).await {
+                Ok(true) => Ok(Present { worker, heard_at: asked_at }),
+                Ok(false) => {
+                    warn!(
+                        worker.id = %worker.id(),
+                        "this process was not heard of and taken for dead; it goes on under a new name"
+                    );
+                    register(broadcaster).await
+                }
+                Err(problem) => Err(problem),
+            };
+            match renewed {
+                Ok(present) => {
+                    *self.present() = present;
+                    self.beaten.notify_waiters();
+                }
+                Err(problem) => {
+                    error!(
+                        error = &problem as &dyn std::error::Error,
+                        "the database does not hear this worker; without that nothing is sent soon"
+                    );
+                }
+            }
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().expect("invariant: nothing panics while looking at the clock")
+    }
+}
+
+async fn register<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>) -> Result<Present, StoreError> {
+    let asked_at = Instant::now();
+    let worker = broadcaster.ledger.register_worker(&broadcaster.settings.worker_name).await?;
+    Ok(Present { worker, heard_at: asked_at })
+}

@@ -1,0 +1,69 @@
+//! The disk is full, the database goes away: sending waits, says so, and goes on by itself.
+
+use crate::evidence::{Evidence, the_books_hold};
+use domain::BroadcastState;
+use hansho_tests::{PATIENCE, Society, until};
+use rehearsal::relay::{Script, Verdict};
+use std::time::Duration;
+use testkit::fresh_postgres;
+
+const MEMBERS: usize = 600;
+const SENDING_MAX: Duration = Duration::from_secs(60);
+/// Less than the database's journal has grown to by the time a hundred mails are out.
+const FULL_AT_OCTETS: u64 = 64 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
+    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
+    let society = Society::plan().members(MEMBERS).relay(slowly).found().await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    let mut serve = society.serve_on_a_limited_disk(&["broadcaster"]).await;
+    assert!(society.relay.wait_for(100, PATIENCE).await, "mails leave");
+
+    serve.limit_files_to(Some(FULL_AT_OCTETS));
+    serve.logs("check the space on its disk").await;
+    let evidence = Evidence::of(&society, &notice).await;
+    evidence.shows_no_mailed_row_as_unsent();
+    assert!(society.relay.count() < MEMBERS as u64, "the disk was full before the last mail");
+
+    serve.limit_files_to(None);
+    notice.becomes(BroadcastState::Completed, SENDING_MAX).await;
+    let evidence = Evidence::of(&society, &notice).await;
+    evidence.shows_everyone_mailed_once_but_the_unknown();
+    assert!(evidence.addresses("unknown").is_empty(), "every outcome was kept until it could be written");
+    let _ended = serve.terminate().await.with_code(0);
+    the_books_hold(&society).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
+    let Some(database) = fresh_postgres().await else { return };
+    let outage = database.outage();
+    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
+    let society = Society::plan().on(database).members(MEMBERS).relay(slowly).found().await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    let mut serve = society.serve(&["broadcaster"]).await;
+    for mails in [60, 160, 260] {
+        assert!(society.relay.wait_for(mails, PATIENCE).await, "mails leave");
+        outage.begins().await;
+        serve.logs("the database does not answer").await;
+        // What had its permit arrives; then no more does.
+        let seen = until("the sending to stand still", PATIENCE, async || {
+            let seen = society.relay.count();
+            (society.relay.connections_open() == 0 || !society.relay.wait_for(seen + 1, STILL).await)
+                .then_some(seen)
+        })
+        .await;
+        assert!(seen < MEMBERS as u64, "the database was away before the last mail");
+        outage.ends().await;
+    }
+    notice.becomes(BroadcastState::Completed, SENDING_MAX).await;
+    let evidence = Evidence::of(&society, &notice).await;
+    evidence.shows_everyone_mailed_once_but_the_unknown();
+    assert!(evidence.addresses("unknown").is_empty(), "every outcome was kept until it could be written");
+    let _ended = serve.terminate().await.with_code(0);
+    the_books_hold(&society).await;
+}
+
+/// Many times as long as the relay takes for a mail.
+const STILL: Duration = Duration::from_millis(1_500);
