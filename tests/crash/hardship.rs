@@ -21,7 +21,7 @@ async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
     assert!(society.relay.wait_for(100, PATIENCE).await, "mails leave");
 
     serve.limit_files_to(Some(FULL_AT_OCTETS));
-    serve.logs("check the space on its disk").await;
+    serve.logs("check the database and the space on its disk").await;
     let evidence = Evidence::of(&society, &notice).await;
     evidence.shows_no_mailed_row_as_unsent();
     assert!(society.relay.count() < MEMBERS as u64, "the disk was full before the last mail");

@@ -21,7 +21,7 @@ use store::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -175,20 +175,7 @@ async fn play(seed: u64, bug: Option<LedgerBug>) -> Evidence {
         })
         .collect();
 
-    let mut stopped = Vec::new();
-    if let Some((at, resumed)) = plan.stop {
-        sleep_until(began + at).await;
-        if step(&books, BroadcastEvent::Stopped) {
-            world.note(|| "stopped".into());
-            let at = Instant::now();
-            if let Some(after) = resumed {
-                sleep(after).await;
-                step(&books, BroadcastEvent::Resumed);
-                world.note(|| "resumed".into());
-            }
-            stopped.push((at, resumed.map(|_| Instant::now())));
-        }
-    }
+    let stopped = a_person_stops(&plan, &world, &books).await;
     let end = async |within| {
         let over = async {
             while !is_over(&books) {
@@ -224,6 +211,22 @@ async fn play(seed: u64, bug: Option<LedgerBug>) -> Evidence {
         trace: world.trace(),
         plan,
     }
+}
+
+/// From when until when, where somebody did.
+async fn a_person_stops(plan: &Plan, world: &World, books: &Mutex<Books>) -> Vec<(Instant, Option<Instant>)> {
+    let Some((after, resumed)) = plan.stop else { return Vec::new() };
+    sleep(after).await;
+    if !step(books, BroadcastEvent::Stopped) {
+        return Vec::new();
+    }
+    world.note(|| "stopped".into());
+    let at = Instant::now();
+    let Some(after) = resumed else { return vec![(at, None)] };
+    sleep(after).await;
+    step(books, BroadcastEvent::Resumed);
+    world.note(|| "resumed".into());
+    vec![(at, Some(Instant::now()))]
 }
 
 /// Nothing will be sent any more, and nothing is under way.

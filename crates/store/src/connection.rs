@@ -41,18 +41,20 @@ pub enum Engine {
 pub struct Store {
     pub(crate) connection: DatabaseConnection,
     engine: Engine,
-    /// SQLite has one writer: always the same connection, which alone changes the file and so keeps
-    /// its pages at hand. On PostgreSQL the same pool as for reading.
-    writer: DatabaseConnection,
-    // Queueing for the writer here is fair; SQLite's own busy handler sleeps.
-    write_gate: Arc<Mutex<()>>,
+    url: Arc<str>,
+    // Queueing for SQLite's one writer here is fair; its own busy handler sleeps.
+    writer: Arc<Mutex<Writer>>,
 }
+
+/// SQLite's writing connection, opened at the first write: always the same one, which alone changes
+/// the file and so keeps its pages at hand.
+type Writer = Option<DatabaseConnection>;
 
 /// An open write transaction: dropped without [`WriteTx::commit`], nothing happened.
 pub struct WriteTx {
     tx: DatabaseTransaction,
     engine: Engine,
-    _gate: Option<OwnedMutexGuard<()>>,
+    writer: Option<OwnedMutexGuard<Writer>>,
 }
 
 impl Store {
@@ -63,11 +65,7 @@ impl Store {
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let engine = if url.starts_with("postgres") { Engine::Postgres } else { Engine::Sqlite };
         let connection = open(url, CONNECTIONS_MAX).await?;
-        let writer = match engine {
-            Engine::Sqlite => open(url, 1).await?,
-            Engine::Postgres => connection.clone(),
-        };
-        Ok(Self { connection, engine, writer, write_gate: Arc::default() })
+        Ok(Self { connection, engine, url: url.into(), writer: Arc::default() })
     }
 
     /// Which engine this is.
@@ -89,16 +87,23 @@ impl Store {
     /// [`StoreError::Query`].
     #[expect(clippy::disallowed_methods, reason = "this is the one place that begins transactions")]
     pub async fn write(&self) -> Result<WriteTx, StoreError> {
-        let gate = match self.engine {
-            Engine::Sqlite => Some(self.write_gate.clone().lock_owned().await),
-            Engine::Postgres => None,
-        };
         let mode = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let tx = self.writer.begin_with_options(mode).await.map_err(StoreError::query("begin a write"))?;
-        Ok(WriteTx { tx, engine: self.engine, _gate: gate })
+        let (tx, writer) = match self.engine {
+            Engine::Postgres => (self.connection.begin_with_options(mode).await, None),
+            Engine::Sqlite => {
+                let mut writer = self.writer.clone().lock_owned().await;
+                if writer.is_none() {
+                    *writer = Some(open(&self.url, 1).await?);
+                }
+                let connection = writer.as_ref().expect("invariant: it was opened a line above");
+                (connection.begin_with_options(mode).await, Some(writer))
+            }
+        };
+        let tx = tx.map_err(StoreError::query("begin a write"))?;
+        Ok(WriteTx { tx, engine: self.engine, writer })
     }
 
     /// The database's own clock: what leases and the daily cap are measured by.
@@ -132,7 +137,16 @@ impl WriteTx {
     /// # Errors
     /// [`StoreError::Query`]; on PostgreSQL the commit may still have happened.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.tx.commit().await.map_err(StoreError::query("commit"))
+        let Self { tx, writer, .. } = self;
+        let committed = tx.commit().await.map_err(StoreError::query("commit"));
+        if committed.is_err()
+            && let Some(connection) = writer.and_then(|mut writer| writer.take())
+        {
+            // Seen on a full disk: after a failed commit the connection still counts as inside the
+            // transaction, and the next one on it is a part of it, committed to nothing.
+            let _closed = connection.close().await;
+        }
+        committed
     }
 
     /// Waits for the named lock row, held until the end of the transaction. SQLite's write
