@@ -5,7 +5,7 @@
 use crate::{persist, shift::Shift};
 use domain::DeliveryId;
 use std::sync::Arc;
-use store::{ClaimedRow, Full, Ledger, Outcome, SubmitPermit, Turn, WorkerTerms};
+use store::{ClaimedRow, Full, Ledger, Outcome, SubmitPermit, Turn, Worker, WorkerTerms};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -23,8 +23,8 @@ struct Request {
 
 /// What a connection may do next.
 pub(crate) enum Answer {
-    /// Submit this row, once.
-    Permit(SubmitPermit),
+    /// Submit this row, once, and only while this worker is surely alive.
+    Permit(SubmitPermit, Worker),
     /// No rate window has room for this row yet; it is still ours.
     Full(ClaimedRow, Full),
     /// The row is not ours any more (stopped, lease over), or none was asked for.
@@ -80,22 +80,26 @@ async fn write_turns<L: Ledger>(
             intents.extend(intent);
         }
         // The same turn is repeated until it is durable: it finds its own earlier try.
-        let mut turn =
-            persist("ledger", || ledger.turn(shift.worker(), &outcomes, intents.clone(), &terms)).await;
+        let (mut turn, worker) = persist("ledger", || async {
+            let worker = shift.worker();
+            let turn = ledger.turn(worker, &outcomes, intents.clone(), &terms).await?;
+            Ok((turn, worker))
+        })
+        .await;
         if turn.fenced > 0 {
             warn!(rows = turn.fenced, "outcomes came after their lease was over; the rows stay unknown");
         }
         for (asker, wanted) in askers {
-            let answer = wanted.map_or(Answer::Refused, |id| answer_from(&mut turn, id));
+            let answer = wanted.map_or(Answer::Refused, |id| answer_from(&mut turn, id, worker));
             // A sender that is gone cannot use its permit; recovery declares the row unknown.
             let _gone = asker.send(answer);
         }
     }
 }
 
-fn answer_from(turn: &mut Turn, wanted: DeliveryId) -> Answer {
+fn answer_from(turn: &mut Turn, wanted: DeliveryId, worker: Worker) -> Answer {
     if let Some(at) = turn.permits.iter().position(|permit| permit.row().id == wanted) {
-        return Answer::Permit(turn.permits.swap_remove(at));
+        return Answer::Permit(turn.permits.swap_remove(at), worker);
     }
     if let Some(at) = turn.full.iter().position(|(row, _)| row.id == wanted) {
         let (row, full) = turn.full.swap_remove(at);

@@ -48,11 +48,16 @@ impl Deck {
         }
     }
 
-    pub(crate) fn draw(&self, pace: &Pace) -> Drawn {
+    /// The next row that the pace lets, of those whose domain is `wanted`.
+    pub(crate) fn draw(&self, pace: &Pace, wanted: impl Fn(&str) -> bool) -> Drawn {
         let mut cards = self.fresh();
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
-            match pace.grant(cards[at].row.address.domain()) {
+            let domain = cards[at].row.address.domain();
+            if !wanted(domain) {
+                continue;
+            }
+            match pace.grant(domain) {
                 Ok(()) => {
                     let card = cards.remove(at).expect("invariant: the index is in range");
                     if cards.len() < self.low_water {

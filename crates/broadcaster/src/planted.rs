@@ -3,6 +3,7 @@
 
 /// A bug of a broadcaster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "only the simulation may name one"))]
 pub enum Bug {
     /// No answer to the final dot counts as not taken.
     LostIsNotTaken,

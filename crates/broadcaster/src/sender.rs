@@ -42,6 +42,17 @@ pub(crate) async fn run<L: Ledger, D: Dial>(
     sender.session.close().await;
 }
 
+impl Patience {
+    /// Whether another row has to wait as well, after one at `domain`.
+    fn concerns(self, domain: &str, other: &Card) -> bool {
+        match self {
+            Self::Recipient => false,
+            Self::Domain => other.row.address.domain() == domain,
+            Self::Relay => true,
+        }
+    }
+}
+
 struct Sender<L, D> {
     broadcaster: Broadcaster<L, D>,
     shift: Arc<Shift>,
@@ -97,7 +108,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             }
             let deck = self.deck.clone();
             let filled = deck.filled();
-            let wait = match self.deck.draw(&self.pace) {
+            let wait = match self.deck.draw(&self.pace, |_| true) {
                 Drawn::Card(card) => return Some(*card),
                 Drawn::Wait(wait) => Some(wait),
                 Drawn::Empty => None,
@@ -113,10 +124,14 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     }
 
     async fn send(&mut self, hand: Hand) {
-        self.shift.sure().await;
+        if !self.shift.is_sure(self.shift.worker()) {
+            // What is known already must not wait for that.
+            self.flush().await;
+            self.shift.sure().await;
+        }
         let Hand { card: Card { row, composer, fresh_until }, letter } = hand;
-        let permit = match self.clerk.turn(self.outcome.take(), row).await {
-            Answer::Permit(permit) => permit,
+        let (permit, worker) = match self.clerk.turn(self.outcome.take(), row).await {
+            Answer::Permit(permit, worker) => (permit, worker),
             Answer::Full(row, full) => {
                 self.session.abandon();
                 self.pace.rest(row.address.domain(), full);
@@ -133,10 +148,12 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             Ok(letter) => {
                 self.next = self.draw_ahead();
                 let ahead = self.next.as_ref().and_then(|hand| hand.letter.as_ref().ok());
-                let mut submitted = self.session.submit(letter, ahead, self.shift.sure_until()).await;
+                let shift = self.shift.clone();
+                let may_begin = || shift.is_sure(worker);
+                let mut submitted = self.session.submit(letter, ahead, may_begin).await;
                 if is_planted(Bug::PermitUsedTwice) && submitted == Submitted::Lost {
                     let _unreachable = self.session.open().await;
-                    submitted = self.session.submit(letter, None, self.shift.sure_until()).await;
+                    submitted = self.session.submit(letter, None, may_begin).await;
                 }
                 submitted
             }
@@ -145,7 +162,15 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
                 Submitted::Rejected(reply.clone())
             }
         };
-        self.listen(permit.row().address.domain(), &submitted, began);
+        let domain = permit.row().address.domain();
+        self.listen(domain, &submitted, began);
+        if let Submitted::NotTaken(Some(_), patience) = &submitted
+            && let Some(hand) = self.next.take_if(|hand| patience.concerns(domain, &hand.card))
+        {
+            // It was drawn before the relay asked for patience.
+            self.session.abandon();
+            self.deck.put_back(hand.card);
+        }
         self.outcome = outcome(&self.broadcaster, permit, submitted);
     }
 
@@ -156,11 +181,8 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         if !limits.relay.is_empty() {
             return None;
         }
-        let Drawn::Card(card) = self.deck.draw(&self.pace) else { return None };
-        if limits.domains.contains_key(card.row.address.domain()) {
-            self.deck.put_back(*card);
-            return None;
-        }
+        let unlimited = |domain: &str| !limits.domains.contains_key(domain);
+        let Drawn::Card(card) = self.deck.draw(&self.pace, unlimited) else { return None };
         Some(self.compose(*card))
     }
 

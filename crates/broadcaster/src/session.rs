@@ -32,6 +32,8 @@ use tokio::time::{Instant, timeout};
 /// A connection that has been idle longer is reopened before the next mail: relays close idle
 /// ones, and finding that out costs an attempt.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+/// A relay that announces PIPELINING and then forgets what came with the dot is found out by this.
+const AHEAD_LOST_MAX: u32 = 3;
 /// A goodbye that is not answered is not waited for.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -79,6 +81,8 @@ pub(crate) struct Session<D> {
     step_timeout: Duration,
     dot_timeout: Duration,
     messages_max: u32,
+    /// Envelopes in a row that went ahead and were not answered.
+    ahead_lost: u32,
     open: Option<Open>,
 }
 
@@ -150,6 +154,7 @@ impl<D: Dial> Session<D> {
             step_timeout: settings.step_timeout,
             dot_timeout: settings.dot_timeout,
             messages_max: settings.messages_per_connection.unwrap_or(u32::MAX),
+            ahead_lost: 0,
             open: None,
         }
     }
@@ -169,8 +174,8 @@ impl<D: Dial> Session<D> {
         Ok(())
     }
 
-    /// One transaction with one recipient. Without a connection, or where its content could only
-    /// begin after `begin_by`, the mail is certainly not taken.
+    /// One transaction with one recipient. Without a connection, or where its content may not begin
+    /// when its turn comes, the mail is certainly not taken.
     ///
     /// Where the relay allows it, the envelope of `next` goes out with the dot: then `next` has to
     /// be submitted next, or [`Self::abandon`]ed.
@@ -178,7 +183,7 @@ impl<D: Dial> Session<D> {
         &mut self,
         letter: &Letter,
         next: Option<&Letter>,
-        begin_by: Instant,
+        may_begin: impl Fn() -> bool + Send,
     ) -> Submitted {
         let Some(envelope) = Envelope::of(letter) else {
             self.abandon();
@@ -186,7 +191,7 @@ impl<D: Dial> Session<D> {
             return Submitted::Rejected(SmtpReply::new(553, reason));
         };
         match self.envelope(envelope).await {
-            Ok(()) if Instant::now() < begin_by => {}
+            Ok(()) if may_begin() => {}
             Ok(()) | Err((_, Stopped::Lost)) => {
                 if !is_planted(Bug::DoubtfulConnectionKept) {
                     self.open = None;
@@ -236,7 +241,10 @@ impl<D: Dial> Session<D> {
         let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
         match open.ahead.take() {
             Some(ahead) if open.is_fresh() && (ahead == envelope || is_planted(Bug::WrongLetterFollows)) => {
-                return self.hear_envelope(None).await;
+                let heard = self.hear_envelope(None).await;
+                let lost = matches!(heard, Err((_, Stopped::Lost)));
+                self.ahead_lost = if lost { self.ahead_lost + 1 } else { 0 };
+                return heard;
             }
             Some(_) => return Err((Step::Mail, Stopped::Lost)),
             None => open.messages += 1,
@@ -256,34 +264,33 @@ impl<D: Dial> Session<D> {
         let limit = self.step_timeout;
         let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
         let mut verdict = Ok(());
-        let mut waits_for_content = false;
         for (step, class) in Step::ENVELOPE {
             let reply = match spoken.take() {
                 Some(commands) => timeout(limit, open.connection.command(commands)).await,
                 None => timeout(limit, open.connection.read_response()).await,
             };
-            match expect(class, reply) {
-                Ok(_) => waits_for_content = step == Step::Data,
+            let in_doubt = match expect(class, reply) {
+                // Nobody wants what the relay waits for now: not even an empty mail must come of it.
+                Ok(_) => step == Step::Data && verdict.is_err(),
                 Err(stopped) => {
                     let lost = matches!(stopped, Stopped::Lost);
                     verdict = verdict.and(Err((step, stopped)));
-                    if lost {
-                        break;
-                    }
+                    lost
                 }
+            };
+            if in_doubt && !is_planted(Bug::DoubtfulConnectionKept) {
+                self.open = None;
+                break;
             }
-        }
-        // Nobody wants what it is waiting for: not even an empty mail must come of it.
-        if waits_for_content && verdict.is_err() {
-            self.open = None;
         }
         verdict
     }
 
     /// From here on, silence means unknown.
     async fn content(&mut self, raw: &[u8], next: Option<&Letter>) -> Result<SmtpReply, Stopped> {
+        let may_go_ahead = self.ahead_lost < AHEAD_LOST_MAX;
         let open = self.open.as_mut().ok_or(Stopped::Lost)?;
-        let may = open.pipelining && open.messages < self.messages_max;
+        let may = may_go_ahead && open.pipelining && open.messages < self.messages_max;
         open.ahead = next.filter(|_| may).and_then(Envelope::of);
         let mut octets = dotted(raw);
         if let Some(ahead) = &open.ahead {
@@ -348,8 +355,12 @@ impl<D: Dial> Session<D> {
                 .await
                 .map_err(Unreachable::Session)?;
         }
-        let extensions = connection.command(Ehlo::new(hello)).await.map_err(Unreachable::Session)?;
-        let pipelining = extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
+        let pipelining = match connection.command(Ehlo::new(hello)).await {
+            Ok(extensions) => extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING")),
+            // Some relays answer a second EHLO with 503: it was only a question.
+            Err(refused) if refused.status().is_some_and(|code| u16::from(code) != 421) => false,
+            Err(problem) => return Err(Unreachable::Session(problem)),
+        };
         Ok((connection, pipelining))
     }
 }

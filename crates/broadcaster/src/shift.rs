@@ -9,7 +9,7 @@ use std::{
 use store::{Ledger, SILENCE_MAX, StoreError, Worker};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{error, warn};
 
@@ -43,16 +43,18 @@ impl Shift {
         self.present().worker
     }
 
-    /// Until then no other worker takes over what this one is submitting.
-    pub(crate) fn sure_until(&self) -> Instant {
-        self.present().heard_at + (SILENCE_MAX - TAKEOVER_MARGIN)
+    /// Whether no other worker takes over what this one is submitting. What was permitted under a
+    /// name that is not ours any more was taken over.
+    pub(crate) fn is_sure(&self, worker: Worker) -> bool {
+        let present = self.present();
+        present.worker == worker && present.heard_at + (SILENCE_MAX - TAKEOVER_MARGIN) > Instant::now()
     }
 
     /// Resolves while this worker counts as alive.
     pub(crate) async fn sure(&self) {
         loop {
             let beaten = self.beaten.notified();
-            if self.sure_until() > Instant::now() {
+            if self.is_sure(self.worker()) {
                 return;
             }
             beaten.await;
@@ -64,23 +66,24 @@ impl Shift {
         loop {
             sleep(BEAT_INTERVAL).await;
             let (worker, asked_at) = (self.worker(), Instant::now());
-            let renewed = match broadcaster.ledger.beat(worker).await {
-                Ok(true) => Ok(Present { worker, heard_at: asked_at }),
-                Ok(false) => {
-                    warn!(
-                        worker.id = %worker.id(),
-                        "this process was not heard of and taken for dead; it goes on under a new name"
-                    );
-                    register(broadcaster).await
+            let renewed = async {
+                if broadcaster.ledger.beat(worker).await? {
+                    return Ok(Present { worker, heard_at: asked_at });
                 }
-                Err(problem) => Err(problem),
+                warn!(
+                    worker.id = %worker.id(),
+                    "this process was not heard of and taken for dead; it goes on under a new name"
+                );
+                register(broadcaster).await
             };
-            match renewed {
-                Ok(present) => {
+            // Another try takes another connection to the database.
+            match timeout(BEAT_INTERVAL, renewed).await {
+                Ok(Ok(present)) => {
                     *self.present() = present;
                     self.beaten.notify_waiters();
                 }
-                Err(problem) => {
+                Err(_elapsed) => error!("the database takes too long to hear this worker"),
+                Ok(Err(problem)) => {
                     error!(
                         error = &problem as &dyn std::error::Error,
                         "the database does not hear this worker; without that nothing is sent soon"

@@ -46,15 +46,17 @@ pub struct Store {
     writer: Arc<Mutex<Writer>>,
 }
 
-/// SQLite's writing connection, opened at the first write: always the same one, which alone changes
-/// the file and so keeps its pages at hand.
+/// SQLite's writing connection between two transactions: always the same one, which alone changes
+/// the file and so keeps its pages at hand. A transaction takes it along and brings it back when it
+/// has committed. After anything else it is closed: seen on a full disk, a connection may count as
+/// inside a transaction that failed, and the next one is a part of that, committed to nothing.
 type Writer = Option<DatabaseConnection>;
 
 /// An open write transaction: dropped without [`WriteTx::commit`], nothing happened.
 pub struct WriteTx {
     tx: DatabaseTransaction,
     engine: Engine,
-    writer: Option<OwnedMutexGuard<Writer>>,
+    writer: Option<(OwnedMutexGuard<Writer>, DatabaseConnection)>,
 }
 
 impl Store {
@@ -94,12 +96,12 @@ impl Store {
         let (tx, writer) = match self.engine {
             Engine::Postgres => (self.connection.begin_with_options(mode).await, None),
             Engine::Sqlite => {
-                let mut writer = self.writer.clone().lock_owned().await;
-                if writer.is_none() {
-                    *writer = Some(open(&self.url, 1).await?);
-                }
-                let connection = writer.as_ref().expect("invariant: it was opened a line above");
-                (connection.begin_with_options(mode).await, Some(writer))
+                let mut kept = self.writer.clone().lock_owned().await;
+                let connection = match kept.take() {
+                    Some(connection) => connection,
+                    None => open(&self.url, 1).await?,
+                };
+                (connection.begin_with_options(mode).await, Some((kept, connection)))
             }
         };
         let tx = tx.map_err(StoreError::query("begin a write"))?;
@@ -138,15 +140,11 @@ impl WriteTx {
     /// [`StoreError::Query`]; on PostgreSQL the commit may still have happened.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { tx, writer, .. } = self;
-        let committed = tx.commit().await.map_err(StoreError::query("commit"));
-        if committed.is_err()
-            && let Some(connection) = writer.and_then(|mut writer| writer.take())
-        {
-            // Seen on a full disk: after a failed commit the connection still counts as inside the
-            // transaction, and the next one on it is a part of it, committed to nothing.
-            let _closed = connection.close().await;
+        tx.commit().await.map_err(StoreError::query("commit"))?;
+        if let Some((mut kept, connection)) = writer {
+            *kept = Some(connection);
         }
-        committed
+        Ok(())
     }
 
     /// Waits for the named lock row, held until the end of the transaction. SQLite's write

@@ -134,10 +134,9 @@ impl Store {
         let tx = self.write().await?;
         let now = sql::database_now(&*tx).await?;
         for dead in silent_workers(&*tx, worker, now).await? {
-            let ended = [dead.into(), now.millis().into()];
-            let text = "UPDATE worker SET ended_at = $2 WHERE id = $1";
-            sql::run(&*tx, "declare a worker dead", text, ended).await?;
-            free_claims(&tx, dead).await?;
+            if declare_dead(&tx, dead, now).await? {
+                free_claims(&tx, dead).await?;
+            }
         }
         let rows = abandoned_rows(&*tx, worker, now).await?;
         tx.leave_seats(&rows.iter().map(|row| row.id).collect::<Vec<_>>(), now).await?;
@@ -228,6 +227,17 @@ async fn free_claims(tx: &WriteTx, worker: i64) -> Result<(), StoreError> {
     let text = "UPDATE delivery SET lease_id = 0, lease_until = 0 \
                 WHERE lease_id = $1 AND state IN ('pending', 'deferred')";
     sql::run(&**tx, "give rows back", text, [worker.into()]).await.map(|_| ())
+}
+
+/// False where it was heard of after all, since the look: its beat came first.
+async fn declare_dead(tx: &WriteTx, worker: i64, now: Timestamp) -> Result<bool, StoreError> {
+    let mut text = "UPDATE worker SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL".to_owned();
+    let mut values: Vec<sea_orm::Value> = vec![worker.into(), now.millis().into()];
+    if tx.engine() == Engine::Postgres {
+        text += " AND seen_at < $3";
+        values.push(now.minus(SILENCE_MAX).millis().into());
+    }
+    Ok(sql::run(&**tx, "declare a worker dead", &text, values).await? > 0)
 }
 
 /// Workers other than this one that count as dead and have not been declared so.
