@@ -278,8 +278,10 @@ impl<D: Dial> Session<D> {
                     lost
                 }
             };
-            if in_doubt && !is_planted(Bug::DoubtfulConnectionKept) {
-                self.open = None;
+            if in_doubt {
+                if !is_planted(Bug::DoubtfulConnectionKept) {
+                    self.open = None;
+                }
                 break;
             }
         }

@@ -73,10 +73,14 @@ impl Store {
         let mut seats = Seats::open(&tx, limits, now, own).await?;
         let (intents, full) = seat(&mut seats, &sending, intents).await?;
         let mut granted = HashMap::new();
-        for broadcast in sending {
+        for broadcast in intents.iter().map(|row| row.broadcast).collect::<BTreeSet<_>>() {
             let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
-            keep_history(&tx, &rows).await?;
-            let held = write_intents(&tx, worker, &rows, now, terms.submission_max).await?;
+            // An intent that a first try made durable came before the stop, and keeps its permit.
+            let may_begin = sending.contains(&broadcast);
+            if may_begin {
+                keep_history(&tx, &rows).await?;
+            }
+            let held = write_intents(&tx, worker, &rows, now, terms.submission_max, may_begin).await?;
             granted.extend(held.into_iter().map(|row| (row.id, row.lease_until)));
         }
         keep_seats(&seats, &intents, &granted).await?;
@@ -165,6 +169,7 @@ async fn write_intents(
     rows: &[&ClaimedRow],
     now: Timestamp,
     submission_max: Duration,
+    may_begin: bool,
 ) -> Result<Vec<Granted>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -178,14 +183,20 @@ async fn write_intents(
          UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
          lease_until = wanted.claimed_until + $3 \
          FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
-         AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
+         AND (($5 AND delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
                AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
            OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
                AND delivery.lease_until = wanted.claimed_until + $3)) \
          RETURNING delivery.id, delivery.lease_until",
         sql::json_rows(tx.engine(), 4)
     );
-    let values = [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&wanted)];
+    let values = [
+        worker.id.get().into(),
+        now.millis().into(),
+        submission_max.into(),
+        sql::json(&wanted),
+        may_begin.into(),
+    ];
     sql::rows(&**tx, "write intents", &text, values).await
 }
 

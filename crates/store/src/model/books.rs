@@ -256,7 +256,8 @@ impl Books {
         let mut turn = Turn { fenced: self.write_outcomes(worker, outcomes), ..Turn::default() };
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
-            if !self.may_send(row.broadcast) {
+            // An intent that a first try made durable came before the stop, and keeps its permit.
+            if !self.may_send(row.broadcast) && !self.is_written(worker, &row, lease_until) {
                 turn.refused.push(row);
                 continue;
             }
@@ -350,6 +351,15 @@ impl Books {
         row.lease = worker.id;
         row.lease_until = lease_until;
         true
+    }
+
+    fn is_written(&self, worker: Worker, wanted: &ClaimedRow, lease_until: Timestamp) -> bool {
+        self.rows.iter().any(|row| {
+            row.id == wanted.id
+                && row.lease == worker.id
+                && row.delivery.state() == DeliveryState::Submitting
+                && row.lease_until == lease_until
+        })
     }
 
     fn may_send(&self, id: BroadcastId) -> bool {
