@@ -73,14 +73,13 @@ impl Store {
         let mut seats = Seats::open(&tx, limits, now, own).await?;
         let (intents, full) = seat(&mut seats, &sending, intents).await?;
         let mut granted = HashMap::new();
-        for broadcast in intents.iter().map(|row| row.broadcast).collect::<BTreeSet<_>>() {
+        for row in intents.iter().filter(|row| !sending.contains(&row.broadcast)) {
+            take_back(&tx, worker, row, now, terms.submission_max).await?;
+        }
+        for broadcast in sending {
             let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
-            // An intent that a first try made durable came before the stop, and keeps its permit.
-            let may_begin = sending.contains(&broadcast);
-            if may_begin {
-                keep_history(&tx, &rows).await?;
-            }
-            let held = write_intents(&tx, worker, &rows, now, terms.submission_max, may_begin).await?;
+            keep_history(&tx, &rows).await?;
+            let held = write_intents(&tx, worker, &rows, now, terms.submission_max).await?;
             granted.extend(held.into_iter().map(|row| (row.id, row.lease_until)));
         }
         keep_seats(&seats, &intents, &granted).await?;
@@ -169,7 +168,6 @@ async fn write_intents(
     rows: &[&ClaimedRow],
     now: Timestamp,
     submission_max: Duration,
-    may_begin: bool,
 ) -> Result<Vec<Granted>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -183,21 +181,32 @@ async fn write_intents(
          UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
          lease_until = wanted.claimed_until + $3 \
          FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
-         AND (($5 AND delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
+         AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
                AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
            OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
                AND delivery.lease_until = wanted.claimed_until + $3)) \
          RETURNING delivery.id, delivery.lease_until",
         sql::json_rows(tx.engine(), 4)
     );
-    let values = [
-        worker.id.get().into(),
-        now.millis().into(),
-        submission_max.into(),
-        sql::json(&wanted),
-        may_begin.into(),
-    ];
+    let values = [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&wanted)];
     sql::rows(&**tx, "write intents", &text, values).await
+}
+
+/// A first try of this turn may have made the intent durable before the broadcast was stopped. Its
+/// permit was never given out, so nothing was sent: the row must not stay as if it were.
+async fn take_back(
+    tx: &WriteTx,
+    worker: Worker,
+    row: &ClaimedRow,
+    now: Timestamp,
+    submission_max: Duration,
+) -> Result<(), StoreError> {
+    let text = "UPDATE delivery SET state = 'deferred', due_at = $4, lease_id = 0, lease_until = 0 \
+                WHERE id = $1 AND state = 'submitting' AND lease_id = $2 AND lease_until = $3";
+    let lease_until = row.lease_until.plus(submission_max);
+    let values =
+        [row.id.get().into(), worker.id.get().into(), lease_until.millis().into(), now.millis().into()];
+    sql::run(&**tx, "take an intent back", text, values).await.map(|_| ())
 }
 
 /// What is about to be overwritten: attempts before the last one, each as it ended. A repeated

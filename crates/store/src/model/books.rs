@@ -256,8 +256,8 @@ impl Books {
         let mut turn = Turn { fenced: self.write_outcomes(worker, outcomes), ..Turn::default() };
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
-            // An intent that a first try made durable came before the stop, and keeps its permit.
-            if !self.may_send(row.broadcast) && !self.is_written(worker, &row, lease_until) {
+            if !self.may_send(row.broadcast) {
+                self.take_back(worker, &row, lease_until);
                 turn.refused.push(row);
                 continue;
             }
@@ -353,13 +353,16 @@ impl Books {
         true
     }
 
-    fn is_written(&self, worker: Worker, wanted: &ClaimedRow, lease_until: Timestamp) -> bool {
-        self.rows.iter().any(|row| {
-            row.id == wanted.id
-                && row.lease == worker.id
-                && row.delivery.state() == DeliveryState::Submitting
-                && row.lease_until == lease_until
-        })
+    /// A first try may have made the intent durable; its permit was never given out.
+    fn take_back(&mut self, worker: Worker, wanted: &ClaimedRow, lease_until: Timestamp) {
+        let retry_at = self.now();
+        let Some(row) = self.rows.iter_mut().find(|row| row.id == wanted.id) else { return };
+        let Delivery::Submitting { attempt, .. } = row.delivery else { return };
+        if row.lease == worker.id && row.lease_until == lease_until {
+            row.delivery = Delivery::Deferred { attempt, retry_at, reply: None };
+            row.due_at = retry_at;
+            row.free();
+        }
     }
 
     fn may_send(&self, id: BroadcastId) -> bool {
