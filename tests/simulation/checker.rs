@@ -166,9 +166,8 @@ impl Evidence {
 
     /// Law 8, and the notice's own end: what was permitted before may still arrive, one a connection.
     fn nothing_began_after_a_stop(&self) -> Result<(), String> {
-        let mut spans = self.stopped.clone();
-        spans.extend(self.finish_by.map(|end| (end, None)));
-        for (from, until) in spans {
+        let end = self.finish_by.map(|end| (end, None));
+        for (from, until) in self.stopped.into_iter().chain(end) {
             let mut late: BTreeMap<u32, u32> = BTreeMap::new();
             for dot in &self.record.dots {
                 if dot.at > from && until.is_none_or(|until| dot.at < until) {

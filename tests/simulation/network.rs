@@ -100,12 +100,6 @@ struct NearEnd {
     process: Process,
 }
 
-impl std::fmt::Debug for Process {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Process({})", self.name)
-    }
-}
-
 impl AsyncRead for NearEnd {
     fn poll_read(
         mut self: Pin<&mut Self>,

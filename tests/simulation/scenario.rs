@@ -131,7 +131,7 @@ pub(crate) struct Evidence {
     /// Processes that died, and that were given up for dead at most.
     pub(crate) deaths: u32,
     pub(crate) hangs: u32,
-    pub(crate) stopped: Vec<(Instant, Option<Instant>)>,
+    pub(crate) stopped: Option<(Instant, Option<Instant>)>,
     pub(crate) finish_by: Option<Instant>,
     pub(crate) trace: Vec<String>,
 }
@@ -214,19 +214,23 @@ async fn play(seed: u64, bug: Option<LedgerBug>) -> Evidence {
 }
 
 /// From when until when, where somebody did.
-async fn a_person_stops(plan: &Plan, world: &World, books: &Mutex<Books>) -> Vec<(Instant, Option<Instant>)> {
-    let Some((after, resumed)) = plan.stop else { return Vec::new() };
+async fn a_person_stops(
+    plan: &Plan,
+    world: &World,
+    books: &Mutex<Books>,
+) -> Option<(Instant, Option<Instant>)> {
+    let (after, resumed) = plan.stop?;
     sleep(after).await;
     if !step(books, BroadcastEvent::Stopped) {
-        return Vec::new();
+        return None;
     }
     world.note(|| "stopped".into());
     let at = Instant::now();
-    let Some(after) = resumed else { return vec![(at, None)] };
+    let Some(after) = resumed else { return Some((at, None)) };
     sleep(after).await;
     step(books, BroadcastEvent::Resumed);
     world.note(|| "resumed".into());
-    vec![(at, Some(Instant::now()))]
+    Some((at, Some(Instant::now())))
 }
 
 /// Nothing will be sent any more, and nothing is under way.

@@ -5,6 +5,7 @@ use domain::{Clock, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::DbErr;
 use std::{
+    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -157,6 +158,12 @@ impl Process {
             return Err(StoreError::query(operation)(DbErr::Custom("the simulated database is away".into())));
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.name)
     }
 }
 

@@ -34,21 +34,20 @@ impl Serve {
         Self { process }.readied(society, roles).await
     }
 
-    async fn readied(self, society: &Society, roles: &[&str]) -> Self {
-        let mut serve = self;
+    async fn readied(mut self, society: &Society, roles: &[&str]) -> Self {
         let has = |role| roles.is_empty() || roles.contains(&role);
         if has("broadcaster") {
-            serve.logs("broadcaster started").await;
+            self.logs("broadcaster started").await;
         }
         if has("sink") {
             let sink = society.sink();
-            serve.expect("the sink to greet", async || Post::connect(sink).await.is_some()).await;
+            self.expect("the sink to greet", async || Post::connect(sink).await.is_some()).await;
         }
         if has("web") {
             let (browser, ready) = (Browser::new(), format!("{}/readyz", society.url()));
-            serve.expect("the web to be ready", async || browser.open(&ready).await.is_ok()).await;
+            self.expect("the web to be ready", async || browser.open(&ready).await.is_ok()).await;
         }
-        serve
+        self
     }
 
     /// The operating system's number of it.

@@ -148,8 +148,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             Ok(letter) => {
                 self.next = self.draw_ahead();
                 let ahead = self.next.as_ref().and_then(|hand| hand.letter.as_ref().ok());
-                let shift = self.shift.clone();
-                let may_begin = || shift.is_sure(worker);
+                let may_begin = || self.shift.is_sure(worker);
                 let mut submitted = self.session.submit(letter, ahead, may_begin).await;
                 if is_planted(Bug::PermitUsedTwice) && submitted == Submitted::Lost {
                     let _unreachable = self.session.open().await;

@@ -290,9 +290,8 @@ impl<D: Dial> Session<D> {
 
     /// From here on, silence means unknown.
     async fn content(&mut self, raw: &[u8], next: Option<&Letter>) -> Result<SmtpReply, Stopped> {
-        let may_go_ahead = self.ahead_lost < AHEAD_LOST_MAX;
         let open = self.open.as_mut().ok_or(Stopped::Lost)?;
-        let may = may_go_ahead && open.pipelining && open.messages < self.messages_max;
+        let may = open.pipelining && open.messages < self.messages_max && self.ahead_lost < AHEAD_LOST_MAX;
         open.ahead = next.filter(|_| may).and_then(Envelope::of);
         let mut octets = dotted(raw);
         if let Some(ahead) = &open.ahead {

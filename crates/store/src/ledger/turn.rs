@@ -16,6 +16,10 @@ use std::{
 /// Where nothing is to be submitted, no room is needed.
 static NO_LIMITS: Limits = Limits::NONE;
 
+/// An intent that a first try of the same turn made durable.
+const WRITTEN_BEFORE: &str = "(delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
+                              AND delivery.lease_until = wanted.claimed_until + $3)";
+
 /// What a turn gave.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -73,9 +77,9 @@ impl Store {
         let mut seats = Seats::open(&tx, limits, now, own).await?;
         let (intents, full) = seat(&mut seats, &sending, intents).await?;
         let mut granted = HashMap::new();
-        for row in intents.iter().filter(|row| !sending.contains(&row.broadcast)) {
-            take_back(&tx, worker, row, now, terms.submission_max).await?;
-        }
+        let stopped: Vec<&ClaimedRow> =
+            intents.iter().filter(|row| !sending.contains(&row.broadcast)).collect();
+        take_back(&tx, worker, &stopped, now, terms.submission_max).await?;
         for broadcast in sending {
             let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
             keep_history(&tx, &rows).await?;
@@ -90,8 +94,8 @@ impl Store {
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
             // Taken out: two copies of one claim are worth one permit.
-            let held = granted.get(&row.id.get()) == Some(&lease_until.millis());
-            if held && granted.remove(&row.id.get()).is_some() {
+            if granted.get(&row.id.get()) == Some(&lease_until.millis()) {
+                granted.remove(&row.id.get());
                 let intent = row.delivery.clone().next(&DeliveryEvent::IntentCommitted { lease_until })?;
                 turn.permits.push(SubmitPermit::mint(row, intent));
             } else {
@@ -172,41 +176,62 @@ async fn write_intents(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
-    let wanted: Vec<(i64, i32, i64)> =
-        rows.iter().map(|row| (row.id.get(), row.attempts().get(), row.lease_until.millis())).collect();
     let text = format!(
-        "WITH wanted AS (SELECT CAST(row.value ->> 0 AS BIGINT) AS id, CAST(row.value ->> 1 AS BIGINT) AS attempts, \
-         CAST(row.value ->> 2 AS BIGINT) AS claimed_until FROM {}) \
-         UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
+        "{} UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
          lease_until = wanted.claimed_until + $3 \
          FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
          AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
                AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
-           OR (delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
-               AND delivery.lease_until = wanted.claimed_until + $3)) \
+           OR {WRITTEN_BEFORE}) \
          RETURNING delivery.id, delivery.lease_until",
-        sql::json_rows(tx.engine(), 4)
+        with_wanted(tx)
     );
-    let values = [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&wanted)];
-    sql::rows(&**tx, "write intents", &text, values).await
+    sql::rows(&**tx, "write intents", &text, wanted(worker, rows, now, submission_max)).await
 }
 
-/// A first try of this turn may have made the intent durable before the broadcast was stopped. Its
-/// permit was never given out, so nothing was sent: the row must not stay as if it were.
+/// A first try of this turn may have made intents durable before their broadcast was stopped. Their
+/// permits were never given out, so nothing was sent: the rows must not stay as if it were.
 async fn take_back(
     tx: &WriteTx,
     worker: Worker,
-    row: &ClaimedRow,
+    rows: &[&ClaimedRow],
     now: Timestamp,
     submission_max: Duration,
 ) -> Result<(), StoreError> {
-    let text = "UPDATE delivery SET state = 'deferred', due_at = $4, lease_id = 0, lease_until = 0 \
-                WHERE id = $1 AND state = 'submitting' AND lease_id = $2 AND lease_until = $3";
-    let lease_until = row.lease_until.plus(submission_max);
-    let values =
-        [row.id.get().into(), worker.id.get().into(), lease_until.millis().into(), now.millis().into()];
-    sql::run(&**tx, "take an intent back", text, values).await.map(|_| ())
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // As after a connection that was lost before the dot.
+    let text = format!(
+        "{} UPDATE delivery SET state = 'deferred', due_at = $2, lease_id = 0, lease_until = 0, settled_at = $2, \
+         smtp_code = NULL, enhanced_code = NULL, reply = NULL, relay = NULL \
+         FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 AND {WRITTEN_BEFORE} \
+         RETURNING delivery.id AS n",
+        with_wanted(tx)
+    );
+    let values = wanted(worker, rows, now, submission_max);
+    let back: Vec<sql::Number> = sql::rows(&**tx, "take intents back", &text, values).await?;
+    tx.leave_seats(&back.iter().map(|row| row.n).collect::<Vec<_>>(), now).await
+}
+
+/// The rows as [`wanted`] gives them, for a statement to begin with.
+fn with_wanted(tx: &WriteTx) -> String {
+    let big = |n: usize| format!("CAST(row.value ->> {n} AS BIGINT)");
+    format!(
+        "WITH wanted AS (SELECT {} AS id, {} AS attempts, {} AS claimed_until FROM {})",
+        big(0),
+        big(1),
+        big(2),
+        sql::json_rows(tx.engine(), 4)
+    )
+}
+
+/// Worker, time, what a submission's lease adds to its claim's, and the rows.
+fn wanted(worker: Worker, rows: &[&ClaimedRow], now: Timestamp, submission_max: Duration) -> [Value; 4] {
+    let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
+    let rows: Vec<(i64, i32, i64)> =
+        rows.iter().map(|row| (row.id.get(), row.attempts().get(), row.lease_until.millis())).collect();
+    [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&rows)]
 }
 
 /// What is about to be overwritten: attempts before the last one, each as it ended. A repeated

@@ -362,6 +362,7 @@ impl Books {
             row.delivery = Delivery::Deferred { attempt, retry_at, reply: None };
             row.due_at = retry_at;
             row.free();
+            self.leave_seats(&[wanted.id]);
         }
     }
 
