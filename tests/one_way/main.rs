@@ -29,6 +29,7 @@ mod one_envelope_one_recipient;
 mod only_what_was_approved;
 mod onto_the_wire;
 mod replies_end;
+mod signed_mail;
 mod sockets;
 mod stop_is_immediate;
 mod strangers;

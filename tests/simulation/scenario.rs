@@ -116,6 +116,7 @@ impl Plan {
             unknown: if self.retry_unknown { UnknownPolicy::Retry } else { UnknownPolicy::Hold },
             from: "訓練本部 <drill@example.jp>".into(),
             public_url: "https://drill.example.jp".into(),
+            dkim: None,
             worker_name: format!("process {process}"),
         }
     }
@@ -301,6 +302,7 @@ fn release(plan: &Plan, books: &Mutex<Books>) {
         daily_cap: 3_000,
         rates: plan.limits.relay.clone(),
         connections: plan.connections,
+        one_click_unsubscribe: false,
     };
     let rows: Vec<FreezeRow> = (1..=i64::from(plan.recipients)).map(row).collect();
     let mut digest = DigestBuilder::new(&terms);

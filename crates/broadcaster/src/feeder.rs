@@ -143,7 +143,8 @@ impl<L: Ledger, D: Dial> Feeder<L, D> {
         let signatures = ledger.signatures(broadcast.id).await?;
         let required = SignaturesRequired::for_release(broadcast.signatures_required > 1);
         let approved = Approved::verify(frozen, &signatures, required)?;
-        let composer = Arc::new(terms.composer(self.broadcaster.keyring.clone())?);
-        Ok(Feed { approved, composer })
+        let dkim = self.broadcaster.settings.dkim.clone();
+        let composer = terms.composer(self.broadcaster.keyring.clone())?.signed_by(dkim);
+        Ok(Feed { approved, composer: Arc::new(composer) })
     }
 }

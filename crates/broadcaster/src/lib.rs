@@ -32,6 +32,7 @@ pub use stream::{Dial, Octets, Tcp, Wire};
 use clerk::Clerk;
 use deck::Deck;
 use domain::{Actor, BroadcastId, Clock, Keyring, Timestamp};
+use notice::Dkim;
 use pace::Pace;
 use shift::Shift;
 use std::{sync::Arc, time::Duration};
@@ -83,6 +84,8 @@ pub struct Settings {
     pub from: String,
     /// Base of links in mail to staff.
     pub public_url: String,
+    /// Signs each mail, where the relay does not.
+    pub dkim: Option<Arc<Dkim>>,
     /// Shown in the worker table: which process this is.
     pub worker_name: String,
 }

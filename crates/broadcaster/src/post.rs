@@ -21,6 +21,8 @@ enum PostError {
     From(#[from] SenderAddressError),
     #[error(transparent)]
     Render(#[from] RenderError),
+    #[error(transparent)]
+    Dkim(#[from] notice::DkimError),
     #[error("the alert's Message-ID is not usable")]
     MessageId(#[from] notice::MessageIdError),
 }
@@ -139,6 +141,10 @@ fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, PostErr
             &broadcaster.settings.public_url,
             &mail.args,
         )?,
+    };
+    let raw = match &broadcaster.settings.dkim {
+        Some(dkim) => dkim.sign(&raw)?,
+        None => raw,
     };
     Ok(Letter { return_path: from.address, to: mail.address.clone(), raw })
 }

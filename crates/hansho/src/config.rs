@@ -8,6 +8,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Toml},
 };
+use notice::{Dkim, SenderAddress};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -122,7 +123,19 @@ pub(crate) struct Broadcast {
     #[serde(default)]
     pub(crate) operators: Vec<String>,
     #[serde(default)]
+    pub(crate) one_click_unsubscribe: bool,
+    #[serde(default)]
     unknown: Unknown,
+    dkim: Option<DkimSection>,
+}
+
+/// `broadcast.dkim`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DkimSection {
+    selector: String,
+    domain: String,
+    key_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -253,11 +266,22 @@ impl Config {
             "relay.messages_per_connection is 1 or more; leave it out where the relay has no such limit"
         );
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
-        let _parsed: notice::SenderAddress = self
+        let from: SenderAddress = self
             .broadcast
             .from
             .parse()
             .context("broadcast.from is not an address like 訓練本部 <drill@example.jp>")?;
+        if let Some(dkim) = self.dkim()? {
+            ensure!(
+                dkim.speaks_for(from.address.domain()),
+                "broadcast.dkim.domain has to be the domain of broadcast.from or one above it: receivers \
+                 would not count another one's signature (DMARC)"
+            );
+        }
+        ensure!(
+            !self.broadcast.one_click_unsubscribe || self.site.public_url.starts_with("https://"),
+            "broadcast.one_click_unsubscribe needs a site.public_url with https:// (RFC 8058)"
+        );
         for operator in &self.broadcast.operators {
             let _one: EmailAddress =
                 operator.parse().context("broadcast.operators holds something that is not one address")?;
@@ -286,6 +310,17 @@ impl Config {
     /// The file with the token keys.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.folder.join(&self.site.key_file)
+    }
+
+    /// `broadcast.dkim`, with its key read.
+    pub(crate) fn dkim(&self) -> Result<Option<Dkim>> {
+        let Some(section) = &self.broadcast.dkim else { return Ok(None) };
+        let path = self.folder.join(&section.key_file);
+        let pem = std::fs::read_to_string(&path)
+            .with_context(|| format!("broadcast.dkim.key_file: {} cannot be read", path.display()))?;
+        let key = Dkim::new(&section.selector, &section.domain, &pem)
+            .with_context(|| format!("broadcast.dkim is not usable ({})", path.display()))?;
+        Ok(Some(key))
     }
 
     /// `broadcast.unknown`.

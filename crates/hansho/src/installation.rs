@@ -107,6 +107,7 @@ impl Installation {
             unknown: self.config.unknown(),
             from: broadcast.from.clone(),
             public_url: site.public_url.clone(),
+            dkim: self.config.dkim()?.map(Arc::new),
             worker_name: format!("pid {}", std::process::id()),
         })
     }
@@ -122,6 +123,7 @@ fn desk_settings(config: &Config) -> DeskSettings {
         daily_cap: config.broadcast.daily_cap,
         rates: config.relay.rates.clone(),
         connections: config.relay.connections,
+        one_click_unsubscribe: config.broadcast.one_click_unsubscribe,
         operators: config.broadcast.operators.clone(),
         time_zone: config.site.time_zone,
     }

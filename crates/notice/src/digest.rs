@@ -42,6 +42,10 @@ impl DigestBuilder {
             builder.field(b'r', rate.to_string().as_bytes());
         }
         builder.field(b'k', &terms.connections.to_be_bytes());
+        // Only where it is offered: what was signed before it was known stays signed.
+        if terms.one_click_unsubscribe {
+            builder.field(b'u', b"one-click");
+        }
         builder
     }
 
@@ -100,6 +104,7 @@ mod tests {
             daily_cap: 3_000,
             rates: Vec::new(),
             connections: 8,
+            one_click_unsubscribe: false,
         }
     }
 
@@ -157,6 +162,7 @@ mod tests {
             change(&|t| t.daily_cap = 3_001),
             change(&|t| t.rates = vec![rate]),
             change(&|t| t.connections = 9),
+            change(&|t| t.one_click_unsubscribe = true),
         ];
         let mut seen = vec![digest(&base, &[]).to_string()];
         seen.extend(variants.iter().map(|facts| digest(facts, &[]).to_string()));

@@ -7,6 +7,7 @@
 //! the same functions.
 
 mod digest;
+mod dkim;
 mod mime;
 pub mod preflight;
 mod staff;
@@ -15,6 +16,7 @@ mod terms;
 mod text;
 
 pub use digest::DigestBuilder;
+pub use dkim::{Dkim, DkimError};
 pub use mime::{
     MessageId, MessageIdError, Outgoing, RenderError, SenderAddress, SenderAddressError, message_id, render,
 };

@@ -3,12 +3,13 @@
 //! so that a later change of configuration or draft cannot change what leaves.
 
 use crate::{
-    Fields, Footer, MessageId, NoticeError, NoticeTemplate, NoticeText, Outgoing, Questions, RenderError,
-    SenderAddress, SenderAddressError, Unrenderable, render,
+    Dkim, DkimError, Fields, Footer, MessageId, NoticeError, NoticeTemplate, NoticeText, Outgoing, Questions,
+    RenderError, SenderAddress, SenderAddressError, Unrenderable, render,
 };
 use domain::{
     BroadcastId, EmailAddress, Keyring, MemberId, Nature, Rate, RecipientToken, Timestamp, TokenKind,
 };
+use std::sync::Arc;
 
 /// Everything that decides what leaves and how, apart from the recipients.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,6 +40,10 @@ pub struct Terms {
     pub rates: Vec<Rate>,
     /// Connections to the relay.
     pub connections: u32,
+    /// Whether mail programs are offered the button of RFC 8058. Terms of before it was known
+    /// offered none.
+    #[serde(default)]
+    pub one_click_unsubscribe: bool,
 }
 
 /// One recipient, as frozen.
@@ -85,6 +90,9 @@ pub enum ComposeError {
     /// The mail could not be written.
     #[error(transparent)]
     Mime(#[from] RenderError),
+    /// The mail could not be signed.
+    #[error(transparent)]
+    Dkim(#[from] DkimError),
 }
 
 /// The terms, checked once, ready for any number of recipients.
@@ -94,7 +102,9 @@ pub struct Composer {
     from: SenderAddress,
     public_url: String,
     sink_domain: String,
+    one_click_unsubscribe: bool,
     keyring: Keyring,
+    dkim: Option<Arc<Dkim>>,
 }
 
 impl Terms {
@@ -116,7 +126,9 @@ impl Terms {
             from: self.from.parse()?,
             public_url: self.public_url.trim_end_matches('/').to_owned(),
             sink_domain: self.sink_domain.clone(),
+            one_click_unsubscribe: self.one_click_unsubscribe,
             keyring,
+            dkim: None,
         })
     }
 
@@ -136,6 +148,12 @@ impl Terms {
 }
 
 impl Composer {
+    /// With a signature on every letter.
+    #[must_use]
+    pub fn signed_by(self, dkim: Option<Arc<Dkim>>) -> Self {
+        Self { dkim, ..self }
+    }
+
     /// Every merge field the text uses.
     #[must_use]
     pub fn template(&self) -> &NoticeTemplate {
@@ -172,15 +190,23 @@ impl Composer {
         let text = self.text_for(recipient.broadcast, recipient.member, recipient.fields)?;
         let reply_to = self.sink_address(TokenKind::Reply, recipient)?;
         let return_path = self.sink_address(TokenKind::Bounce, recipient)?;
+        let unsubscribe_url = self.one_click_unsubscribe.then(|| {
+            let token = self.token(TokenKind::Unsubscribe, recipient.broadcast, recipient.member);
+            format!("{}/u/{token}", self.public_url)
+        });
         let raw = render(&Outgoing {
             from: &self.from,
             to: recipient.address,
             reply_to: &reply_to,
             message_id: recipient.message_id,
             date,
-            unsubscribe_url: None,
+            unsubscribe_url: unsubscribe_url.as_deref(),
             text: &text,
         })?;
+        let raw = match &self.dkim {
+            Some(dkim) => dkim.sign(&raw)?,
+            None => raw,
+        };
         Ok(Letter { return_path, to: recipient.address.clone(), raw })
     }
 

@@ -174,6 +174,7 @@ pub(crate) fn settings(relay_url: &str) -> Settings {
         unknown: UnknownPolicy::Hold,
         from: "訓練本部 <drill@example.jp>".into(),
         public_url: "https://drill.example.jp".into(),
+        dkim: None,
         worker_name: "test".into(),
     }
 }
@@ -205,6 +206,7 @@ fn terms(draft: &NewBroadcast) -> Terms {
         daily_cap: CAP,
         rates: Vec::new(),
         connections: 4,
+        one_click_unsubscribe: false,
     }
 }
 

@@ -94,6 +94,8 @@ chunk_budget = "60s"
 retry_first = "60s"
 retry_for = "24h"
 operators = []                       # who gets alerts besides the approvers
+# one_click_unsubscribe = true       # offer the button of RFC 8058; a wish opens a request, nobody is erased by it
+# dkim = {{ selector = "hansho", domain = "example.jp", key_file = "dkim.pem" }}  # where the relay does not sign
 unknown = "hold"                     # a person settles lost outcomes; "retry" sends again with the same Message-ID
 
 [sink]

@@ -203,7 +203,7 @@ fn records(text: &str) -> Result<Vec<RawRow>, ImportError> {
         let unclosed = row <= last_row;
         last_row = row.max(last_row + 1);
         let number = u32::try_from(last_row).unwrap_or(u32::MAX);
-        if number > ROWS_MAX {
+        if number > 1 + ROWS_MAX {
             return Err(ImportError::TooManyRows);
         }
         if unclosed || cells.iter().any(|cell| is_runaway(cell)) {

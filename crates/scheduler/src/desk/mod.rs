@@ -38,6 +38,8 @@ pub struct DeskSettings {
     pub rates: Vec<Rate>,
     /// Connections to the relay.
     pub connections: u32,
+    /// Whether mail programs are offered the button of RFC 8058.
+    pub one_click_unsubscribe: bool,
     /// Who gets alerts besides the approvers.
     pub operators: Vec<String>,
     /// For the fiscal year.
@@ -446,6 +448,7 @@ impl Desk {
             daily_cap: settings.daily_cap,
             rates: settings.rates.clone(),
             connections: settings.connections,
+            one_click_unsubscribe: settings.one_click_unsubscribe,
         })
     }
 

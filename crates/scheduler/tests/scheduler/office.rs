@@ -221,6 +221,7 @@ pub(crate) fn settings() -> DeskSettings {
         daily_cap: 3_000,
         rates: vec!["10/s".parse::<Rate>().expect("a rate")],
         connections: 8,
+        one_click_unsubscribe: false,
         operators: Vec::new(),
         time_zone: chrono_tz::Asia::Tokyo,
     }

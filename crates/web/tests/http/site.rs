@@ -305,6 +305,7 @@ fn desk_settings() -> DeskSettings {
         daily_cap: 3_000,
         rates: vec!["10/s".parse().expect("a rate")],
         connections: 4,
+        one_click_unsubscribe: false,
         operators: vec![],
         time_zone: chrono_tz::Asia::Tokyo,
     }
