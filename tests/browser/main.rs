@@ -9,6 +9,7 @@ mod hostile;
 mod live;
 mod member;
 mod natures;
+mod opening;
 mod policy;
 mod scene;
 mod scriptless;

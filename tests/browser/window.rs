@@ -235,7 +235,7 @@ impl<'a> Window<'a> {
         Ok(self.client.find(Locator::Css("body")).await?.text().await?)
     }
 
-    async fn click(&self, selector: &str) {
+    pub(crate) async fn click(&self, selector: &str) {
         self.wait(&format!("{selector} to be there to click"), async || {
             Ok(self.client.find(Locator::Css(selector)).await?.click().await?)
         })

@@ -5,7 +5,9 @@
 //! Each cell is one recipient's first submission. Whatever the cell, the relay's own record decides
 //! whether the ledger told the truth.
 
+mod postfix;
 mod relay;
+mod secured;
 
 use domain::{BroadcastState, MemberId};
 use hansho_tests::{Society, until};

@@ -10,6 +10,7 @@
 //! the target `crash` kills at every one of them.
 
 mod a_society_of_4000;
+mod looked_at_first;
 mod noticed_after_60_minutes;
 mod opening_is_not_reporting;
 mod seventeen_replies;

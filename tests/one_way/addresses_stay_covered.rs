@@ -28,7 +28,7 @@ async fn law_12_the_log_of_a_whole_run_names_nobody_and_quotes_nothing() {
     let log = whole_log(service).await;
 
     // It is the log of that run.
-    for said in ["broadcast completed", "reply stored", "alert sent", "request answered"] {
+    for said in ["broadcast completed", "reply stored", "mail to staff sent", "request answered"] {
         assert!(log.contains(said), "the log tells of it: {said}");
     }
     let controls = log.chars().find(|c| c.is_control() && *c != '\n');

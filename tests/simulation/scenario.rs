@@ -103,10 +103,11 @@ impl Plan {
 
     fn settings(&self, process: u32) -> Settings {
         Settings {
-            relay: "smtp://relay.invalid:25".parse().expect("a relay"),
+            relays: vec!["smtp://relay.invalid:25".parse().expect("a relay")],
             connections: self.connections,
             messages_per_connection: self.messages_per_connection,
             limits: self.limits.clone(),
+            manners: Default::default(),
             step_timeout: STEP_TIMEOUT,
             dot_timeout: DOT_TIMEOUT,
             chunk_size: self.chunk_size,
@@ -116,6 +117,7 @@ impl Plan {
             unknown: if self.retry_unknown { UnknownPolicy::Retry } else { UnknownPolicy::Hold },
             from: "訓練本部 <drill@example.jp>".into(),
             public_url: "https://drill.example.jp".into(),
+            operators: Vec::new(),
             dkim: None,
             worker_name: format!("process {process}"),
         }
@@ -331,6 +333,8 @@ fn release(plan: &Plan, books: &Mutex<Books>) {
         released_at: None,
         stopped_at: None,
         completed_at: None,
+        change: None,
+        canary: None,
     };
     let signature = Signature { staff: StaffId::new(2), role: Role::Approver, digest, signed_at: now };
     books.release(broadcast, rows, vec![signature]);

@@ -1,7 +1,7 @@
 //! Claimed rows waiting for a connection, in order; a row whose domain has to wait does not hold
 //! up the others, and one whose lease is over costs nothing: it is dropped and claimed again.
 
-use crate::pace::Pace;
+use crate::pace::{Grant, Pace};
 use notice::Composer;
 use std::{
     collections::VecDeque,
@@ -18,6 +18,8 @@ pub(crate) struct Card {
     /// Then the lease is over, on this machine's timer: counted from before the claim was asked
     /// for, so that it is never later than on the database's clock.
     pub(crate) fresh_until: Instant,
+    /// Leave of the pace, while it is in a sender's hand.
+    pub(crate) grant: Option<Grant>,
 }
 
 pub(crate) struct Deck {
@@ -49,7 +51,7 @@ impl Deck {
     }
 
     /// The next row that the pace lets, of those whose domain is `wanted`.
-    pub(crate) fn draw(&self, pace: &Pace, wanted: impl Fn(&str) -> bool) -> Drawn {
+    pub(crate) fn draw(&self, pace: &Arc<Pace>, wanted: impl Fn(&str) -> bool) -> Drawn {
         let mut cards = self.fresh();
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
@@ -58,11 +60,12 @@ impl Deck {
                 continue;
             }
             match pace.grant(domain) {
-                Ok(()) => {
-                    let card = cards.remove(at).expect("invariant: the index is in range");
+                Ok(grant) => {
+                    let mut card = cards.remove(at).expect("invariant: the index is in range");
                     if cards.len() < self.low_water {
                         self.drained.notify_one();
                     }
+                    card.grant = Some(grant);
                     return Drawn::Card(Box::new(card));
                 }
                 Err(Full::Relay(wait)) => return Drawn::Wait(wait),
@@ -79,7 +82,8 @@ impl Deck {
         self.filled.notify_waiters();
     }
 
-    pub(crate) fn put_back(&self, card: Card) {
+    pub(crate) fn put_back(&self, mut card: Card) {
+        card.grant = None;
         self.lock().push_front(card);
         self.filled.notify_waiters();
     }

@@ -94,7 +94,8 @@ impl<L: Ledger, D: Dial> Feeder<L, D> {
             let rows = self.broadcaster.ledger.claim(worker, &feed.approved, terms).await?;
             claimed += rows.len();
             let composer = &feed.composer;
-            deck.put(rows.into_iter().map(|row| Card { row, composer: composer.clone(), fresh_until }));
+            let card = |row| Card { row, composer: composer.clone(), fresh_until, grant: None };
+            deck.put(rows.into_iter().map(card));
         }
         Ok(claimed)
     }

@@ -12,10 +12,12 @@
 mod clerk;
 mod deck;
 mod feeder;
+mod manners;
 mod pace;
 mod planted;
 mod post;
 mod relay;
+mod relays;
 mod retry;
 mod sender;
 mod session;
@@ -23,6 +25,7 @@ mod shift;
 mod stream;
 mod sweep;
 
+pub use manners::{Manners, carriers};
 #[cfg(feature = "planted")]
 pub use planted::{Bug, plant};
 pub use post::run as run_post;
@@ -34,8 +37,9 @@ use deck::Deck;
 use domain::{Actor, BroadcastId, Clock, Keyring, Timestamp};
 use notice::Dkim;
 use pace::Pace;
+use relays::Relays;
 use shift::Shift;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use store::{Ledger, Limits, Settlement, Store, StoreError, WorkerTerms};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,14 +62,16 @@ pub enum UnknownPolicy {
 /// How to send.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to.
-    pub relay: RelayUrl,
+    /// Where to, in order of preference: at least one.
+    pub relays: Vec<RelayUrl>,
     /// Connections at once; each carries one mail at a time.
     pub connections: u32,
     /// Mails per connection, where the relay wants it opened anew after so many.
     pub messages_per_connection: Option<u32>,
     /// Rate windows that all hold at once, over all processes on this database.
     pub limits: Limits,
+    /// What some recipient domains are spared beyond that.
+    pub manners: BTreeMap<String, Manners>,
     /// How long a step before the dot may take.
     pub step_timeout: Duration,
     /// How long the reply to the dot may take (RFC 5321 §4.5.3.2.6: ten minutes).
@@ -82,6 +88,8 @@ pub struct Settings {
     pub unknown: UnknownPolicy,
     /// Sender of mail to staff.
     pub from: String,
+    /// Who gets a first copy of each notice. Only to these it goes, whatever the database says.
+    pub operators: Vec<String>,
     /// Base of links in mail to staff.
     pub public_url: String,
     /// Signs each mail, where the relay does not.
@@ -109,13 +117,15 @@ pub struct Broadcaster<L = Store, D = Tcp> {
     settings: Arc<Settings>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
+    relays: Arc<Relays>,
 }
 
 impl<L: Ledger, D: Dial> Broadcaster<L, D> {
     /// Connects nothing yet.
     #[must_use]
     pub fn new(ledger: L, dial: D, settings: Settings, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { ledger, dial, settings: Arc::new(settings), keyring, clock }
+        let relays = Arc::new(Relays::new(settings.relays.clone()));
+        Self { ledger, dial, settings: Arc::new(settings), keyring, clock, relays }
     }
 
     /// Sends what is released until `shutdown`, then finishes what is in flight and gives the
@@ -132,10 +142,10 @@ impl<L: Ledger, D: Dial> Broadcaster<L, D> {
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
         let (clerk, writing) =
             Clerk::new(self.ledger.clone(), shift.clone(), terms.clone(), connections as usize);
-        let pace = Arc::new(Pace::new(&terms.limits));
+        let pace = Arc::new(Pace::new(&terms.limits, self.settings.manners.clone()));
         info!(
             worker.id = %shift.worker().id(),
-            relay.host = %self.settings.relay.host,
+            relays = self.settings.relays.len(),
             connections,
             "broadcaster started"
         );
@@ -157,6 +167,9 @@ impl<L: Ledger, D: Dial> Broadcaster<L, D> {
             ended.expect("invariant: no part of the broadcaster panics or is aborted");
         }
         drop(pulse);
+        if self.relays.trouble().is_some() {
+            self.ledger.note_trouble(shift.worker(), None).await?;
+        }
         self.ledger.release_claims(shift.worker()).await?;
         info!(worker.id = %shift.worker().id(), "broadcaster drained");
         Ok(())

@@ -7,6 +7,7 @@
 //! exact and asked a moment too late each time uses only 95 % of it.
 
 use crate::{
+    manners::Manners,
     planted::{Bug, is_planted},
     session::Patience,
 };
@@ -18,9 +19,9 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use store::{Full, Limits};
@@ -34,6 +35,14 @@ const SPREAD_AHEAD: f64 = 1.05;
 const BRAKE_FIRST: Duration = Duration::from_secs(1);
 /// … up to this long, which is what relays that count by the five minutes ask for.
 const BRAKE_MAX: Duration = Duration::from_secs(300);
+/// A domain that was not written to for so long is approached slowly again.
+const RAMP_FORGOTTEN: Duration = Duration::from_secs(3_600);
+/// A ramp begins at this part of the domain's rate.
+const RAMP_LEAST: f64 = 0.05;
+/// The pace at which a ramp ends for a domain without a rate.
+const RAMP_INTERVAL: Duration = Duration::from_millis(20);
+/// How soon to look again whether one of those under way has ended.
+const AT_ONCE_LOOK: Duration = Duration::from_millis(20);
 /// A shorter gap is none.
 const BRAKE_LEAST: Duration = Duration::from_millis(50);
 /// As many as come in this time may leave together: timers wake to the millisecond.
@@ -43,7 +52,19 @@ const SPREAD_TOGETHER: Duration = Duration::from_millis(10);
 pub(crate) struct Pace {
     relay: Vec<Spread>,
     domains: HashMap<String, Spread>,
+    manners: BTreeMap<String, (Manners, Duration)>,
     rests: Mutex<Rests>,
+}
+
+/// Leave for one submission; its domain has one under way until this is dropped.
+pub(crate) struct Grant(Option<(Arc<Pace>, String)>);
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if let Some((pace, domain)) = self.0.take() {
+            pace.rests().visit(&domain).under_way -= 1;
+        }
+    }
 }
 
 /// Until when nothing is tried, and how far apart tries are kept.
@@ -51,6 +72,36 @@ pub(crate) struct Pace {
 struct Rests {
     relay: Rest,
     domains: HashMap<String, Rest>,
+    visits: HashMap<String, Visit>,
+}
+
+impl Rests {
+    fn visit(&mut self, domain: &str) -> &mut Visit {
+        if !self.visits.contains_key(domain) {
+            self.visits.insert(domain.to_owned(), Visit::default());
+        }
+        self.visits.get_mut(domain).expect("invariant: it was put there")
+    }
+}
+
+/// How a domain with manners is visited now.
+#[derive(Default)]
+struct Visit {
+    under_way: u32,
+    began: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Visit {
+    /// None where it is open at full speed, else how far apart submissions are kept while it ramps.
+    fn apart(&mut self, ramp: Duration, interval: Duration, now: Instant) -> Option<Duration> {
+        if self.last.is_none_or(|last| now - last > RAMP_FORGOTTEN) {
+            self.began = Some(now);
+        }
+        self.last = Some(now);
+        let done = (now - self.began?).as_secs_f64() / ramp.as_secs_f64().max(0.001);
+        (done < 1.0).then(|| interval.div_f64(done.max(RAMP_LEAST)))
+    }
 }
 
 #[derive(Default)]
@@ -64,27 +115,45 @@ struct Rest {
 type Spread = RateLimiter<NotKeyed, InMemoryState, Timer, NoOpMiddleware<Duration>>;
 
 impl Pace {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, manners: BTreeMap<String, Manners>) -> Self {
         let short = |rate: &Rate| rate.per() <= SPREAD_WINDOW_MAX;
         let relay = limits.relay.iter().copied().filter(short).map(spread).collect();
         let domains = limits.domains.iter().filter(|(_, rate)| short(rate));
         let domains = domains.map(|(domain, rate)| (domain.clone(), spread(*rate))).collect();
-        Self { relay, domains, rests: Mutex::default() }
+        let interval =
+            |domain: &str| limits.domains.get(domain).map_or(RAMP_INTERVAL, |rate| rate.interval());
+        let manners = manners.into_iter().map(|(domain, kind)| {
+            let interval = interval(&domain);
+            (domain, (kind, interval))
+        });
+        Self { relay, domains, manners: manners.collect(), rests: Mutex::default() }
     }
 
     /// Whether a recipient at `domain` may be tried now.
-    pub(crate) fn grant(&self, domain: &str) -> Result<(), Full> {
+    pub(crate) fn grant(self: &Arc<Self>, domain: &str) -> Result<Grant, Full> {
         let now = Instant::now();
         let mut rests = self.rests();
         rests.relay.over(now).map_err(Full::Relay)?;
         rests.domains.get(domain).map_or(Ok(()), |rest| rest.over(now)).map_err(Full::Domain)?;
+        let manners = self.manners.get(domain);
+        if let Some(at_once) = manners.and_then(|(kind, _)| kind.at_once)
+            && rests.visit(domain).under_way >= at_once
+        {
+            return Err(Full::Domain(AT_ONCE_LOOK));
+        }
         self.domains.get(domain).map_or(Ok(()), check).map_err(Full::Domain)?;
         self.relay.iter().try_for_each(check).map_err(Full::Relay)?;
         rests.relay.keep_apart(now);
         if let Some(rest) = rests.domains.get_mut(domain) {
             rest.keep_apart(now);
         }
-        Ok(())
+        let Some((kind, interval)) = manners else { return Ok(Grant(None)) };
+        let visit = rests.visit(domain);
+        visit.under_way += 1;
+        if let Some(apart) = kind.ramp.and_then(|ramp| visit.apart(ramp, *interval, now)) {
+            rests.domains.entry(domain.to_owned()).or_default().until(now + apart);
+        }
+        Ok(Grant(Some((self.clone(), domain.to_owned()))))
     }
 
     /// The relay asked for patience, in answer to a submission that began at `began`.
@@ -192,13 +261,56 @@ impl Clock for Timer {
 mod tests {
     use super::*;
 
-    fn full(pace: &Pace, domain: &str) -> Option<Full> {
+    fn full(pace: &Arc<Pace>, domain: &str) -> Option<Full> {
         pace.grant(domain).err()
+    }
+
+    fn with_manners(manners: Manners) -> Arc<Pace> {
+        let rate: Rate = "5/s".parse().expect("a rate");
+        let limits = Limits { relay: Vec::new(), domains: [("docomo.ne.jp".to_owned(), rate)].into() };
+        Arc::new(Pace::new(&limits, [("docomo.ne.jp".to_owned(), manners)].into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_at_once_means_under_way_at_the_same_time() {
+        let pace = with_manners(Manners { at_once: Some(2), ramp: None });
+        let mut under_way = Vec::new();
+        for _ in 0..2 {
+            under_way.push(pace.grant("docomo.ne.jp").expect("there is room"));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(full(&pace, "docomo.ne.jp"), Some(Full::Domain(AT_ONCE_LOOK)));
+        assert_eq!(full(&pace, "example.jp"), None);
+        under_way.pop();
+        assert_eq!(full(&pace, "docomo.ne.jp"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ramp_begins_slowly_reaches_the_rate_and_is_forgotten_after_a_while() {
+        let ramp = Duration::from_secs(600);
+        let pace = with_manners(Manners { at_once: None, ramp: Some(ramp) });
+        let minute = async |pace: &Arc<Pace>| {
+            let (began, mut granted) = (Instant::now(), 0);
+            while began.elapsed() < Duration::from_secs(60) {
+                granted += u32::from(pace.grant("docomo.ne.jp").is_ok());
+                tokio::time::advance(Duration::from_millis(10)).await;
+            }
+            granted
+        };
+        let mut minutes = Vec::new();
+        for _ in 0..12 {
+            minutes.push(minute(&pace).await);
+        }
+        assert!((10..=25).contains(&minutes[0]), "a twentieth of 300: {minutes:?}");
+        assert!(minutes.windows(2).take(9).all(|two| two[0] < two[1]), "it grows: {minutes:?}");
+        assert!(minutes[11] >= 285, "in the end it is the rate: {minutes:?}");
+        tokio::time::advance(RAMP_FORGOTTEN * 2).await;
+        assert!(minute(&pace).await <= 25, "after a while without mail it begins anew");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_for_patience_gets_more_each_time_and_success_recovers() {
-        let pace = Pace::new(&Limits::NONE);
+        let pace = Arc::new(Pace::new(&Limits::NONE, BTreeMap::new()));
         for seconds in [1, 2, 4, 8] {
             pace.brake("example.jp", Patience::Relay, Instant::now());
             assert_eq!(full(&pace, "example.com"), Some(Full::Relay(Duration::from_secs(seconds))));
@@ -215,7 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_domain_is_slow_alone_and_one_storm_counts_once() {
-        let pace = Pace::new(&Limits::NONE);
+        let pace = Arc::new(Pace::new(&Limits::NONE, BTreeMap::new()));
         let began = Instant::now();
         tokio::time::sleep(Duration::from_millis(5)).await;
         for _ in 0..8 {

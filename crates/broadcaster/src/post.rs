@@ -7,9 +7,13 @@ use crate::{
     session::{Session, Submitted},
     stream::Tcp,
 };
-use notice::{Letter, MessageId, RenderError, SenderAddress, SenderAddressError, cap_alert};
+use domain::{BroadcastId, EmailAddress};
+use notice::{
+    ComposeError, Letter, MessageId, RenderError, SenderAddress, SenderAddressError, Terms, cap_alert,
+    first_copy,
+};
 use std::time::Duration;
-use store::{Full, StaffMail, StaffMailKind, WorkerTerms};
+use store::{Full, StaffMail, StaffMailKind, StoreError, WorkerTerms};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -23,6 +27,14 @@ enum PostError {
     Render(#[from] RenderError),
     #[error(transparent)]
     Dkim(#[from] notice::DkimError),
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("broadcast {0} has no terms to copy from")]
+    Terms(BroadcastId),
+    #[error("a first copy goes to `broadcast.operators` only, and this address is none of them")]
+    NoOperator,
     #[error("the alert's Message-ID is not usable")]
     MessageId(#[from] notice::MessageIdError),
 }
@@ -30,7 +42,7 @@ enum PostError {
 /// Sends mail to staff until `shutdown`.
 pub async fn run(broadcaster: Broadcaster, shutdown: CancellationToken) {
     let terms = broadcaster.settings.worker_terms();
-    let mut session = Session::new(&broadcaster.settings, broadcaster.dial);
+    let mut session = Session::new(&broadcaster.settings, broadcaster.relays.clone(), broadcaster.dial);
     while !shutdown.is_cancelled() {
         let sent = match broadcaster.ledger.next_staff_mail().await {
             Ok(Some(mail)) => {
@@ -60,13 +72,13 @@ async fn send(
     mail: &StaffMail,
     shutdown: &CancellationToken,
 ) {
-    let letter = match letter(broadcaster, mail) {
+    let letter = match letter(broadcaster, mail).await {
         Ok(letter) => letter,
         Err(problem) => {
             error!(
                 staff_mail.id = mail.id,
                 error = &problem as &dyn std::error::Error,
-                "alert cannot be written"
+                "mail to staff cannot be written"
             );
             return;
         }
@@ -77,7 +89,7 @@ async fn send(
         warn!(
             staff_mail.id = mail.id,
             error = &problem as &dyn std::error::Error,
-            "alert waits for the relay"
+            "mail to staff waits for the relay"
         );
         return;
     }
@@ -90,14 +102,14 @@ async fn send(
     }
     match submitted {
         Submitted::Accepted(_) => {
-            info!(staff_mail.id = mail.id, kind = %mail.kind, "alert sent");
+            info!(staff_mail.id = mail.id, kind = %mail.kind, "mail to staff sent");
             let noted = broadcaster.ledger.staff_mail_sent(mail.id, broadcaster.clock.now()).await;
             if let Err(problem) = noted {
-                error!(error = &problem as &dyn std::error::Error, "a sent alert could not be noted");
+                error!(error = &problem as &dyn std::error::Error, "a sent mail to staff could not be noted");
             }
         }
         Submitted::NotTaken(..) | Submitted::Rejected(_) | Submitted::Lost => {
-            warn!(staff_mail.id = mail.id, "alert not taken; it is tried again");
+            warn!(staff_mail.id = mail.id, "mail to staff not taken; it is tried again");
         }
     }
 }
@@ -128,7 +140,7 @@ async fn seated(
     }
 }
 
-fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, PostError> {
+async fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, PostError> {
     let from: SenderAddress = broadcaster.settings.from.parse()?;
     let message_id: MessageId = format!("<s{}@{}>", mail.id, from.address.domain()).parse()?;
     let raw = match mail.kind {
@@ -141,10 +153,28 @@ fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, PostErr
             &broadcaster.settings.public_url,
             &mail.args,
         )?,
+        StaffMailKind::FirstCopy => copy(broadcaster, mail, &message_id).await?,
     };
     let raw = match &broadcaster.settings.dkim {
         Some(dkim) => dkim.sign(&raw)?,
         None => raw,
     };
     Ok(Letter { return_path: from.address, to: mail.address.clone(), raw })
+}
+
+async fn copy(
+    broadcaster: &Broadcaster,
+    mail: &StaffMail,
+    message_id: &MessageId,
+) -> Result<Vec<u8>, PostError> {
+    let operators = broadcaster.settings.operators.iter().filter_map(|one| one.parse::<EmailAddress>().ok());
+    if !operators.into_iter().any(|operator| operator == mail.address) {
+        return Err(PostError::NoOperator);
+    }
+    let broadcast = broadcaster.ledger.broadcast(mail.broadcast).await?;
+    let broadcast = broadcast.ok_or(PostError::Terms(mail.broadcast))?;
+    let terms: Terms =
+        serde_json::from_str(&broadcast.terms).map_err(|_| PostError::Terms(mail.broadcast))?;
+    let now = broadcaster.clock.now();
+    Ok(first_copy(&terms, &mail.address, message_id, now, mail.broadcast, broadcast.recipients)?)
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run<L: Ledger, D: Dial>(
     clerk: Clerk,
     shutdown: CancellationToken,
 ) {
-    let session = Session::new(&broadcaster.settings, broadcaster.dial.clone());
+    let session = Session::new(&broadcaster.settings, broadcaster.relays.clone(), broadcaster.dial.clone());
     let mut sender = Sender { broadcaster, shift, deck, pace, clerk, session, outcome: None, next: None };
     while let Some(hand) = sender.next_hand(&shutdown).await {
         sender.send(hand).await;
@@ -91,9 +91,9 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             self.flush().await;
             let Err(problem) = self.session.open().await else { return Some(self.compose(card)) };
             warn!(
-                relay.host = %self.broadcaster.settings.relay.host,
+                relays = self.broadcaster.settings.relays.len(),
                 error = &problem as &dyn std::error::Error,
-                "the relay cannot be reached; nothing is lost, trying again"
+                "no relay can be reached; nothing is lost, trying again"
             );
             // Whoever has a connection may take it meanwhile.
             self.deck.put_back(card);
@@ -129,13 +129,13 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             self.flush().await;
             self.shift.sure().await;
         }
-        let Hand { card: Card { row, composer, fresh_until }, letter } = hand;
+        let Hand { card: Card { row, composer, fresh_until, grant: _under_way }, letter } = hand;
         let (permit, worker) = match self.clerk.turn(self.outcome.take(), row).await {
             Answer::Permit(permit, worker) => (permit, worker),
             Answer::Full(row, full) => {
                 self.session.abandon();
                 self.pace.rest(row.address.domain(), full);
-                self.deck.put_back(Card { row, composer, fresh_until });
+                self.deck.put_back(Card { row, composer, fresh_until, grant: None });
                 return;
             }
             Answer::Refused => {
@@ -161,8 +161,9 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
                 Submitted::Rejected(reply.clone())
             }
         };
+        let relay = self.session.relay().to_string();
         let domain = permit.row().address.domain();
-        self.listen(domain, &submitted, began);
+        self.listen(&relay, domain, &submitted, began);
         if let Submitted::NotTaken(Some(_), patience) = &submitted
             && let Some(hand) = self.next.take_if(|hand| patience.concerns(domain, &hand.card))
         {
@@ -170,7 +171,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             self.session.abandon();
             self.deck.put_back(hand.card);
         }
-        self.outcome = outcome(&self.broadcaster, permit, submitted);
+        self.outcome = outcome(&self.broadcaster, permit, &relay, submitted);
     }
 
     /// The mail after this one, for its envelope to go out with this one's dot. Not where a window
@@ -191,17 +192,21 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     }
 
     /// What the relay's answer means for the pace.
-    fn listen(&self, domain: &str, submitted: &Submitted, began: Instant) {
+    fn listen(&mut self, relay: &str, domain: &str, submitted: &Submitted, began: Instant) {
         match submitted {
             Submitted::Accepted(_) => self.pace.ease(domain),
             Submitted::NotTaken(Some(reply), Patience::Relay) => {
-                self.pace.brake(domain, Patience::Relay, began);
+                let elsewhere = self.session.turn_away(reply);
+                if !elsewhere {
+                    self.pace.brake(domain, Patience::Relay, began);
+                }
                 warn!(
-                    relay.host = %self.broadcaster.settings.relay.host,
+                    relay,
+                    elsewhere,
                     smtp.code = reply.code,
                     smtp.status = reply.enhanced.as_deref().unwrap_or(""),
-                    "the relay refuses or slows down the sender, not a recipient; everything waits. \
-                     If this goes on, check the sender, the login and the limits at the relay"
+                    "the relay refuses or slows down the sender, not a recipient: another one is tried, or \
+                     everything waits. If this goes on, check the sender, the login and the limits at the relay"
                 );
             }
             Submitted::NotTaken(_, patience) => self.pace.brake(domain, *patience, began),
@@ -238,6 +243,7 @@ fn compose<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>, card: &Card) -> 
 fn outcome<L: Ledger, D: Dial>(
     broadcaster: &Broadcaster<L, D>,
     permit: SubmitPermit,
+    relay: &str,
     submitted: Submitted,
 ) -> Option<Outcome> {
     let now = broadcaster.clock.now();
@@ -261,8 +267,7 @@ fn outcome<L: Ledger, D: Dial>(
             DeliveryEvent::OutcomeLost
         }
     };
-    let relay = broadcaster.settings.relay.to_string();
-    match permit.outcome(&event, &relay, now) {
+    match permit.outcome(&event, relay, now) {
         Ok(outcome) => Some(outcome),
         Err(illegal) => {
             error!(delivery.id = %row, error = &illegal as &dyn std::error::Error, "impossible outcome");

@@ -12,6 +12,7 @@ use crate::{
     Settings,
     planted::{Bug, is_planted},
     relay::{RelayUrl, Security},
+    relays::Relays,
     stream::{Dial, RelayStream},
 };
 use domain::{EmailAddress, SmtpReply};
@@ -26,7 +27,7 @@ use lettre::{
     },
 };
 use notice::Letter;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// A connection that has been idle longer is reopened before the next mail: relays close idle
@@ -70,14 +71,21 @@ pub(crate) enum Unreachable {
     Connect(#[source] std::io::Error),
     #[error("the relay refused the session")]
     Session(#[source] lettre::transport::smtp::Error),
-    #[error("the relay offers no STARTTLS, and relay.url demands it")]
+    #[error("the relay offers no STARTTLS, and its URL demands it")]
     NoStartTls,
 }
 
-/// The owner of at most one connection.
+/// What a relay that has to be asked later said.
+#[derive(Debug, thiserror::Error)]
+#[error("it refuses or slows down the sender with {0}")]
+struct Unwanted(u16);
+
+/// The owner of at most one connection, to one of the relays.
 pub(crate) struct Session<D> {
     dial: D,
-    relay: RelayUrl,
+    relays: Arc<Relays>,
+    /// Which relay the connection is, or was last, to.
+    at: usize,
     step_timeout: Duration,
     dot_timeout: Duration,
     messages_max: u32,
@@ -147,10 +155,11 @@ impl Envelope {
 }
 
 impl<D: Dial> Session<D> {
-    pub(crate) fn new(settings: &Settings, dial: D) -> Self {
+    pub(crate) fn new(settings: &Settings, relays: Arc<Relays>, dial: D) -> Self {
         Self {
             dial,
-            relay: settings.relay.clone(),
+            relays,
+            at: 0,
             step_timeout: settings.step_timeout,
             dot_timeout: settings.dot_timeout,
             messages_max: settings.messages_per_connection.unwrap_or(u32::MAX),
@@ -159,19 +168,51 @@ impl<D: Dial> Session<D> {
         }
     }
 
-    /// Whether there is a connection, a fresh one, and one the relay still wants mail on.
+    /// Whether there is a connection, a fresh one, one the relay still wants mail on, and none to a
+    /// relay that is better.
     pub(crate) fn is_ready(&self) -> bool {
         let wanted = |open: &Open| open.ahead.is_some() || open.messages < self.messages_max;
-        self.open.as_ref().is_some_and(|open| open.is_fresh() && wanted(open))
+        let fit = self.open.as_ref().is_some_and(|open| open.is_fresh() && wanted(open));
+        fit && !self.relays.has_better_than(self.at)
     }
 
-    /// Opens a connection in place of one there may be.
+    /// Opens a connection in place of one there may be, to the best relay that gives one.
     pub(crate) async fn open(&mut self) -> Result<(), Unreachable> {
         self.close().await;
-        let (connection, pipelining) =
-            timeout(self.step_timeout, self.connect()).await.map_err(|_| Unreachable::Timeout)??;
-        self.open = Some(Open { connection, used_at: Instant::now(), messages: 0, pipelining, ahead: None });
-        Ok(())
+        let mut last = Unreachable::Timeout;
+        for at in self.relays.in_order() {
+            let connected = timeout(self.step_timeout, self.connect(at)).await;
+            match connected.unwrap_or(Err(Unreachable::Timeout)) {
+                Ok((connection, pipelining)) => {
+                    self.relays.works(at);
+                    let (used_at, messages, ahead) = (Instant::now(), 0, None);
+                    self.at = at;
+                    self.open = Some(Open { connection, used_at, messages, pipelining, ahead });
+                    return Ok(());
+                }
+                Err(problem) => {
+                    self.relays.failed(at, &problem);
+                    last = problem;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// The relay of the connection there is, or was last.
+    pub(crate) fn relay(&self) -> &RelayUrl {
+        self.relays.url(self.at)
+    }
+
+    /// The relay does not want us now. Where there is another one, that is tried next, and nothing
+    /// has to wait; false where there is none.
+    pub(crate) fn turn_away(&mut self, said: &SmtpReply) -> bool {
+        let elsewhere = self.relays.has_other_than(self.at);
+        if elsewhere {
+            self.relays.failed(self.at, &Unwanted(said.code));
+            self.open = None;
+        }
+        elsewhere
     }
 
     /// One transaction with one recipient. Without a connection, or where its content may not begin
@@ -322,8 +363,8 @@ impl<D: Dial> Session<D> {
     }
 
     /// A connection, and whether the relay takes several commands at once on it.
-    async fn connect(&self) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
-        let (relay, step) = (&self.relay, self.step_timeout);
+    async fn connect(&self, at: usize) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
+        let (relay, step) = (self.relays.url(at), self.step_timeout);
         let hello = ClientId::default();
         let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::Session);
         let mut connection = match relay.security {

@@ -61,10 +61,15 @@ impl Shift {
         }
     }
 
-    /// Beats for ever.
+    /// Beats for ever, and says what keeps this worker from its relays.
     pub(crate) async fn beat<L: Ledger, D: Dial>(&self, broadcaster: &Broadcaster<L, D>) {
+        let mut told = (self.worker(), None);
         loop {
             sleep(BEAT_INTERVAL).await;
+            let known = (self.worker(), broadcaster.relays.trouble());
+            if known != told && broadcaster.ledger.note_trouble(known.0, known.1.as_deref()).await.is_ok() {
+                told = known;
+            }
             let (worker, asked_at) = (self.worker(), Instant::now());
             let renewed = async {
                 if broadcaster.ledger.beat(worker).await? {

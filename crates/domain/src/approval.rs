@@ -3,6 +3,11 @@
 use crate::{BroadcastId, MemberId, Nature, Role, StaffId, Timestamp};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+/// A tenth of the people …
+const AUDIENCE_CHANGE_DIVISOR: u64 = 10;
+/// … and at least so many: in a small society every newcomer is a tenth.
+const AUDIENCE_CHANGE_LEAST: u64 = 10;
+
 /// SHA-256 over everything a signature covers: text, nature, audience snapshot, send window, limits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest([u8; 32]);
@@ -99,16 +104,42 @@ pub struct Signature {
 pub struct SignaturesRequired(u8);
 
 impl SignaturesRequired {
-    /// One approver; one more when the daily cap would be exceeded.
+    /// One approver; one more when the daily cap would be exceeded, or when the audience is not
+    /// the people it was.
     #[must_use]
-    pub fn for_release(over_cap: bool) -> Self {
-        if over_cap { Self(2) } else { Self(1) }
+    pub fn for_release(unusual: bool) -> Self {
+        if unusual { Self(2) } else { Self(1) }
     }
 
     /// The number.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
+    }
+}
+
+/// How a frozen audience differs from the one that was last written to under the same description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AudienceChange {
+    /// The broadcast before.
+    pub previous: BroadcastId,
+    /// Its recipients.
+    pub recipients: u64,
+    /// In it now, not then.
+    pub joined: u64,
+    /// In it then, not now.
+    pub left: u64,
+    /// Of those who joined: whom no broadcast ever reached.
+    pub never_mailed: u64,
+}
+
+impl AudienceChange {
+    /// More people than a society's everyday brings: a tenth of them, and at least ten. Then an
+    /// extra signature is asked for. Incident B was the wrong database, and nobody compared.
+    #[must_use]
+    pub fn is_unusual(&self) -> bool {
+        let moved = self.joined.saturating_add(self.left);
+        moved >= AUDIENCE_CHANGE_LEAST && moved.saturating_mul(AUDIENCE_CHANGE_DIVISOR) > self.recipients
     }
 }
 

@@ -27,8 +27,8 @@ mod token;
 
 pub use address::{AddressError, DisplayName, DisplayNameError, EmailAddress};
 pub use approval::{
-    ApprovalGap, Approved, ContentDigest, DigestError, Frozen, Signature, SignaturesRequired, SnapshotRow,
-    cap_exceeded,
+    ApprovalGap, Approved, AudienceChange, ContentDigest, DigestError, Frozen, Signature, SignaturesRequired,
+    SnapshotRow, cap_exceeded,
 };
 pub use broadcast::{BroadcastEvent, BroadcastState, IllegalBroadcastEvent};
 pub use database_url::{database_url_in, replies_url_beside, sqlite_path};

@@ -197,9 +197,9 @@ pub(crate) enum BroadcastCommand {
     /// Sign.
     Approve {
         id: BroadcastId,
-        /// The word that an actual notice wants.
+        /// The word that an actual notice wants; the rule of a finding that has to be confirmed.
         #[arg(long)]
-        confirm: Option<String>,
+        confirm: Vec<String>,
     },
     /// Send back to the author.
     Return {
@@ -228,6 +228,8 @@ pub(crate) enum BroadcastCommand {
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
+    /// Let the rest follow a canary batch that looks well.
+    Continue { id: BroadcastId },
     /// Go on after a stop.
     Resume {
         id: BroadcastId,

@@ -2,7 +2,7 @@
 //! they came from; relative paths are relative to the file.
 
 use anyhow::{Context, Result, bail, ensure};
-use broadcaster::{RelayUrl, UnknownPolicy};
+use broadcaster::{Manners, RelayUrl, UnknownPolicy};
 use domain::{EmailAddress, Rate, Span, database_url_in, replies_url_beside};
 use figment::{
     Figment,
@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use store::{CanaryPlan, Limits, ReleasePolicy};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -92,17 +93,38 @@ impl Default for Web {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Relay {
     url: Secret,
+    #[serde(default)]
+    fallback: Vec<Secret>,
     #[serde(default = "eight")]
     pub(crate) connections: u32,
     pub(crate) messages_per_connection: Option<u32>,
     #[serde(default)]
     pub(crate) rates: Vec<Rate>,
     #[serde(default)]
-    pub(crate) per_domain: BTreeMap<String, Rate>,
+    per_domain: BTreeMap<String, DomainPace>,
+    #[serde(default)]
+    carriers: bool,
     #[serde(default = "ten_minutes")]
     pub(crate) dot_timeout: Span,
     #[serde(default = "one_minute")]
     pub(crate) step_timeout: Span,
+}
+
+/// A value of `relay.per_domain`: a rate, or more than that.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum DomainPace {
+    Rate(Rate),
+    Full(FullPace),
+}
+
+/// How a domain is written to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullPace {
+    rate: Option<Rate>,
+    at_once: Option<u32>,
+    ramp: Option<Span>,
 }
 
 /// `[broadcast]`
@@ -124,9 +146,18 @@ pub(crate) struct Broadcast {
     pub(crate) operators: Vec<String>,
     #[serde(default)]
     pub(crate) one_click_unsubscribe: bool,
+    canary: Option<CanarySection>,
     #[serde(default)]
     unknown: Unknown,
     dkim: Option<DkimSection>,
+}
+
+/// `broadcast.canary`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CanarySection {
+    recipients: u64,
+    wait: Option<Span>,
 }
 
 /// `broadcast.dkim`
@@ -239,10 +270,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        let relay = self.relay_url()?;
-        let local = relay.host == "localhost"
-            || relay.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if self.site.environment == Environment::Rehearsal && !local {
+        let local = |relay: &RelayUrl| {
+            relay.host == "localhost"
+                || relay.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        let relays = self.relays()?;
+        if self.site.environment == Environment::Rehearsal && !relays.iter().all(local) {
             bail!(
                 "site.environment is \"rehearsal\", so relay.url may only name a capture relay on this machine; \
                  set it to smtp://127.0.0.1:PORT, or make this a production installation"
@@ -265,6 +298,13 @@ impl Config {
             self.relay.messages_per_connection != Some(0),
             "relay.messages_per_connection is 1 or more; leave it out where the relay has no such limit"
         );
+        let paces = self.relay.per_domain.values();
+        ensure!(
+            paces
+                .into_iter()
+                .all(|pace| !matches!(pace, DomainPace::Full(FullPace { at_once: Some(0), .. }))),
+            "relay.per_domain: at_once is 1 or more"
+        );
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
         let from: SenderAddress = self
             .broadcast
@@ -278,6 +318,10 @@ impl Config {
                  would not count another one's signature (DMARC)"
             );
         }
+        ensure!(
+            self.broadcast.canary.is_none_or(|canary| canary.recipients > 0),
+            "broadcast.canary.recipients is 1 or more; leave broadcast.canary out to send to all at once"
+        );
         ensure!(
             !self.broadcast.one_click_unsubscribe || self.site.public_url.starts_with("https://"),
             "broadcast.one_click_unsubscribe needs a site.public_url with https:// (RFC 8058)"
@@ -302,14 +346,58 @@ impl Config {
         }
     }
 
-    /// The relay.
-    pub(crate) fn relay_url(&self) -> Result<RelayUrl> {
-        Ok(self.relay.url.read(&self.folder)?.parse()?)
+    /// The relays in order of preference.
+    pub(crate) fn relays(&self) -> Result<Vec<RelayUrl>> {
+        let urls = std::iter::once(&self.relay.url).chain(&self.relay.fallback);
+        urls.map(|url| Ok(url.read(&self.folder)?.parse()?)).collect()
     }
 
     /// The file with the token keys.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.folder.join(&self.site.key_file)
+    }
+
+    /// Windows of the relay and of domains, and what some domains are spared beyond that.
+    pub(crate) fn limits(&self) -> (Limits, BTreeMap<String, Manners>) {
+        let mut limits = Limits { relay: self.relay.rates.clone(), domains: BTreeMap::new() };
+        let mut manners = BTreeMap::new();
+        if self.relay.carriers {
+            for (domain, rate, kind) in broadcaster::carriers() {
+                limits.domains.insert(domain.to_owned(), rate);
+                manners.insert(domain.to_owned(), kind);
+            }
+        }
+        // What is written for a domain stands in place of the profile.
+        for (domain, pace) in &self.relay.per_domain {
+            let domain = domain.to_ascii_lowercase();
+            let (rate, kind) = match pace {
+                DomainPace::Rate(rate) => (Some(*rate), Manners::default()),
+                DomainPace::Full(full) => {
+                    (full.rate, Manners { at_once: full.at_once, ramp: full.ramp.map(Span::get) })
+                }
+            };
+            limits.domains.remove(&domain);
+            limits.domains.extend(rate.map(|rate| (domain.clone(), rate)));
+            manners.remove(&domain);
+            if kind != Manners::default() {
+                manners.insert(domain, kind);
+            }
+        }
+        (limits, manners)
+    }
+
+    /// Limits of a release, and who looks first.
+    pub(crate) fn release_policy(&self) -> ReleasePolicy {
+        let plan = |canary: CanarySection| CanaryPlan {
+            recipients: canary.recipients,
+            wait: canary.wait.map(Span::get),
+        };
+        ReleasePolicy {
+            daily_cap: self.broadcast.daily_cap,
+            operators: self.broadcast.operators.clone(),
+            canary: self.broadcast.canary.map(plan),
+            spread_full_hour: self.relay.carriers,
+        }
     }
 
     /// `broadcast.dkim`, with its key read.

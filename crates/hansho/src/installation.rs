@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
-use store::{Limits, Store};
+use store::Store;
 
 /// Everything a command works with.
 pub(crate) struct Installation {
@@ -93,11 +93,13 @@ impl Installation {
     /// How the broadcaster of this installation sends.
     pub(crate) fn broadcaster_settings(&self) -> Result<broadcaster::Settings> {
         let Config { relay, broadcast, site, .. } = &self.config;
+        let (limits, manners) = self.config.limits();
         Ok(broadcaster::Settings {
-            relay: self.config.relay_url()?,
+            relays: self.config.relays()?,
             connections: relay.connections,
             messages_per_connection: relay.messages_per_connection,
-            limits: Limits { relay: relay.rates.clone(), domains: relay.per_domain.clone() },
+            limits,
+            manners,
             step_timeout: relay.step_timeout.get(),
             dot_timeout: relay.dot_timeout.get(),
             chunk_size: broadcast.chunk_size,
@@ -107,6 +109,7 @@ impl Installation {
             unknown: self.config.unknown(),
             from: broadcast.from.clone(),
             public_url: site.public_url.clone(),
+            operators: broadcast.operators.clone(),
             dkim: self.config.dkim()?.map(Arc::new),
             worker_name: format!("pid {}", std::process::id()),
         })
@@ -120,11 +123,10 @@ fn desk_settings(config: &Config) -> DeskSettings {
         contact: config.site.contact.clone(),
         public_url: config.site.public_url.clone(),
         sink_domain: config.sink.domain.clone(),
-        daily_cap: config.broadcast.daily_cap,
+        policy: config.release_policy(),
         rates: config.relay.rates.clone(),
         connections: config.relay.connections,
         one_click_unsubscribe: config.broadcast.one_click_unsubscribe,
-        operators: config.broadcast.operators.clone(),
         time_zone: config.site.time_zone,
     }
 }

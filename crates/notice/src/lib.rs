@@ -20,7 +20,7 @@ pub use dkim::{Dkim, DkimError};
 pub use mime::{
     MessageId, MessageIdError, Outgoing, RenderError, SenderAddress, SenderAddressError, message_id, render,
 };
-pub use staff::cap_alert;
+pub use staff::{cap_alert, first_copy};
 pub use template::{Fields, MissingField, MissingWhy, Template, TemplateError, UnknownField, UnknownFields};
 pub use terms::{ComposeError, Composer, Letter, Recipient, Terms};
 pub use text::{

@@ -6,7 +6,7 @@
 
 use crate::template::Template;
 use crate::text::{NoticeError, NoticeTemplate, NoticeText, Questions, banner_line};
-use domain::{Nature, Rate, Timestamp, cap_exceeded};
+use domain::{AudienceChange, Nature, Rate, Timestamp, cap_exceeded};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -20,8 +20,6 @@ pub const UNTHROTTLED_PER_CONNECTION_PER_SECOND: u32 = 50;
 pub const PACED_WINDOW_MAX: Duration = Duration::from_secs(60);
 /// More is cut off in the list of messages on telephones and most desktops.
 const SUBJECT_FULL_WIDTH_MAX: usize = 60;
-/// A tenth of the people changed since the last time: worth a look (incidents.md B).
-const AUDIENCE_CHANGE_DIVISOR: u64 = 10;
 
 /// The rule that blocks where nobody is left to write to.
 pub const NO_RECIPIENTS: &str = "no-recipients";
@@ -49,17 +47,17 @@ pub struct Finding {
     pub text: String,
     /// The facts in it by name, for a page in another language.
     pub args: BTreeMap<&'static str, String>,
+    /// Whoever signs has to say that they have seen it.
+    pub confirm: bool,
 }
 
-/// What changed since the same audience was last written to.
+/// Earlier broadcasts that carried the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AudienceChange {
-    /// Recipients then.
-    pub previous: u64,
-    /// In it now, not then.
-    pub joined: u64,
-    /// In it then, not now.
-    pub left: u64,
+pub struct SameText {
+    /// The last one.
+    pub last: domain::BroadcastId,
+    /// Recipients of now whom any of them reached, or may still reach.
+    pub people: u64,
 }
 
 /// Everything the rules look at. Counts come from the snapshot after every recipient was rendered.
@@ -81,8 +79,8 @@ pub struct Summary<'a> {
     pub held: &'a BTreeMap<String, u64>,
     /// Against the last snapshot of the same audience, where there is one.
     pub change: Option<AudienceChange>,
-    /// The broadcast that already carried this text to this audience, where there is one.
-    pub same_as: Option<domain::BroadcastId>,
+    /// Where this text was sent to some of these people before.
+    pub same_text: Option<SameText>,
     /// Recipients released in the preceding 24 hours.
     pub released_in_24h: u64,
     /// Recipients allowed in 24 hours with one signature.
@@ -93,6 +91,8 @@ pub struct Summary<'a> {
     pub connections: u32,
     /// When it would start.
     pub start: Timestamp,
+    /// By how much a start at a full hour is put off at most, where it is.
+    pub full_hour_spread: Option<Duration>,
     /// When the last mail has to be out, where a time was set.
     pub finish_by: Option<Timestamp>,
 }
@@ -183,12 +183,14 @@ fn check_nature(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
             level: Level::Info,
             text: format!("the subject begins with {banner}; the body begins and ends with {line}"),
             args: BTreeMap::from([("banner", banner.to_owned()), ("line", line.to_owned())]),
+            confirm: false,
         },
         (None, _) | (_, None) => Finding {
             rule: "actual",
             level: Level::Warning,
             text: "this is an ACTUAL notice: it carries no banner and recipients will act on it".into(),
             args: BTreeMap::new(),
+            confirm: false,
         },
     });
 }
@@ -205,6 +207,7 @@ fn check_text(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
                 level: Level::Block,
                 text: format!("the registry has no field {field}"),
                 args: BTreeMap::from([("field", field.name), ("nearest", field.nearest.unwrap_or_default())]),
+                confirm: false,
             });
         }
     }
@@ -225,12 +228,19 @@ fn check_text(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
                 ("width", width.to_string()),
                 ("limit", SUBJECT_FULL_WIDTH_MAX.to_string()),
             ]),
+            confirm: false,
         });
     }
 }
 
 fn text_problem(problem: &NoticeError) -> Finding {
-    Finding { rule: problem.rule(), level: Level::Block, text: problem.to_string(), args: problem.args() }
+    Finding {
+        rule: problem.rule(),
+        level: Level::Block,
+        text: problem.to_string(),
+        args: problem.args(),
+        confirm: false,
+    }
 }
 
 /// Width in half-width columns: ASCII and half-width kana take one, all else two.
@@ -250,6 +260,7 @@ fn check_links(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
                 level: Level::Warning,
                 text: format!("the link {link} is not http or https"),
                 args: args(),
+                confirm: false,
             });
         } else if host != own {
             findings.push(Finding {
@@ -257,6 +268,7 @@ fn check_links(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
                 level: Level::Warning,
                 text: format!("the link {link} leads away from {}", own.clone().unwrap_or_default()),
                 args: args(),
+                confirm: false,
             });
         }
     }
@@ -267,6 +279,7 @@ fn check_links(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
             level: Level::Info,
             text: "the link to the person's own page is added below the text".into(),
             args: BTreeMap::new(),
+            confirm: false,
         });
     }
 }
@@ -307,6 +320,7 @@ fn check_audience(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
             level: Level::Block,
             text: "nobody would receive this notice".into(),
             args: BTreeMap::new(),
+            confirm: false,
         });
     }
     let held: u64 = summary.held.values().sum();
@@ -318,32 +332,46 @@ fn check_audience(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
             level: Level::Warning,
             text: format!("{held} people are held and will receive nothing ({})", by_reason.join(", ")),
             args: BTreeMap::from([("held", held.to_string()), ("reasons", by_reason.join(", "))]),
+            confirm: false,
         });
     }
-    if let Some(change) = summary.change {
-        let moved = change.joined.saturating_add(change.left);
-        let unusual = moved.saturating_mul(AUDIENCE_CHANGE_DIVISOR) > change.previous;
-        findings.push(Finding {
-            rule: "audience-change",
-            level: if unusual { Level::Warning } else { Level::Info },
-            text: format!(
-                "since the last time this audience gained {} and lost {} of {}",
-                change.joined, change.left, change.previous
-            ),
-            args: BTreeMap::from([
-                ("previous", change.previous.to_string()),
-                ("joined", change.joined.to_string()),
-                ("left", change.left.to_string()),
-            ]),
-        });
-    }
-    if let Some(earlier) = summary.same_as {
+    findings.extend(summary.change.as_ref().map(audience_change));
+    if let Some(SameText { last, people }) = summary.same_text {
         findings.push(Finding {
             rule: "same-text",
             level: Level::Warning,
-            text: format!("broadcast {earlier} already carried this text to this audience"),
-            args: BTreeMap::from([("broadcast", earlier.to_string())]),
+            text: format!(
+                "this text went to {people} of these people before, last with broadcast {last}; whoever signs \
+                 confirms that they shall get it again"
+            ),
+            args: BTreeMap::from([("broadcast", last.to_string()), ("people", people.to_string())]),
+            confirm: true,
         });
+    }
+}
+
+fn audience_change(change: &AudienceChange) -> Finding {
+    let AudienceChange { previous, recipients, joined, left, never_mailed } = change;
+    let unusual = change.is_unusual();
+    let mut text = format!(
+        "compared with broadcast {previous} ({recipients} recipients): {joined} are new, {left} are not in it \
+         any more, {never_mailed} were never written to"
+    );
+    if unusual {
+        text += "; that is unusual: two signatures are needed";
+    }
+    Finding {
+        rule: if unusual { "audience-unusual" } else { "audience-change" },
+        level: if unusual { Level::Warning } else { Level::Info },
+        text,
+        args: BTreeMap::from([
+            ("broadcast", previous.to_string()),
+            ("previous", recipients.to_string()),
+            ("joined", joined.to_string()),
+            ("left", left.to_string()),
+            ("never_mailed", never_mailed.to_string()),
+        ]),
+        confirm: false,
     }
 }
 
@@ -357,7 +385,20 @@ fn check_capacity(summary: &Summary<'_>, forecast: Forecast, findings: &mut Vec<
         level: Level::Info,
         text: format!("at this relay's limits the last notice leaves {} s after the start", forecast.seconds),
         args: args.clone(),
+        confirm: false,
     });
+    if let Some(spread) = summary.full_hour_spread.filter(|_| summary.nature != Nature::Actual) {
+        let seconds = spread.as_secs();
+        findings.push(Finding {
+            rule: "full-hour",
+            level: Level::Info,
+            text: format!(
+                "a start in the first minute of an hour waits up to {seconds} s, apart from everybody's timers"
+            ),
+            args: BTreeMap::from([("seconds", seconds.to_string())]),
+            confirm: false,
+        });
+    }
     if let Some(finish_by) = summary.finish_by.filter(|by| forecast.finish_at > *by) {
         let late = forecast.finish_at.since(finish_by).as_millis().div_ceil(1_000);
         let mut args = args;
@@ -368,6 +409,7 @@ fn check_capacity(summary: &Summary<'_>, forecast: Forecast, findings: &mut Vec<
             level: Level::Block,
             text: format!("the last notice would leave {late} s after the time set for it"),
             args,
+            confirm: false,
         });
     }
     if cap_exceeded(summary.released_in_24h, summary.recipients, summary.daily_cap) {
@@ -384,6 +426,7 @@ fn check_capacity(summary: &Summary<'_>, forecast: Forecast, findings: &mut Vec<
                 ("released", summary.released_in_24h.to_string()),
                 ("cap", summary.daily_cap.to_string()),
             ]),
+            confirm: false,
         });
     }
 }
@@ -423,12 +466,13 @@ mod tests {
                 recipients: 100,
                 held: &self.held,
                 change: None,
-                same_as: None,
+                same_text: None,
                 released_in_24h: 0,
                 daily_cap: 3_000,
                 rates: &self.rates,
                 connections: 8,
                 start: Timestamp::from_millis(0),
+                full_hour_spread: None,
                 finish_by: None,
             }
         }
@@ -470,8 +514,14 @@ mod tests {
         let preflight = check(&Summary {
             nature: Nature::Actual,
             recipients: 3_001,
-            same_as: Some(domain::BroadcastId::new(6)),
-            change: Some(AudienceChange { previous: 1_000, joined: 2_001, left: 0 }),
+            same_text: Some(SameText { last: domain::BroadcastId::new(6), people: 2 }),
+            change: Some(AudienceChange {
+                previous: domain::BroadcastId::new(5),
+                recipients: 1_000,
+                joined: 2_001,
+                left: 0,
+                never_mailed: 1_990,
+            }),
             ..case.summary()
         });
         assert!(preflight.ok());
@@ -483,7 +533,7 @@ mod tests {
                 "link-host",
                 "link-scheme",
                 "held",
-                "audience-change",
+                "audience-unusual",
                 "same-text",
                 "daily-cap"
             ]

@@ -1,7 +1,8 @@
 //! Mail to staff: compiled-in texts with numbers in them, to one person each. There is no free
-//! text here, so that an alert can never become a way around the approval of notices.
+//! text here but the one that was approved, so that no mail to staff can become a way around the
+//! approval of notices.
 
-use crate::{MessageId, RenderError, SenderAddress, mime::render_staff};
+use crate::{ComposeError, Fields, MessageId, RenderError, SenderAddress, Terms, mime::render_staff};
 use domain::{BroadcastId, EmailAddress, Timestamp};
 use std::collections::BTreeMap;
 
@@ -33,4 +34,43 @@ pub fn cap_alert(
          24 hours this goes over the daily cap of {cap}. Two approvers other than the author have to sign.\n"
     );
     render_staff(from, to, message_id, date, &subject, &body)
+}
+
+/// A notice as members are about to get it, for an operator: names of fields stand where a
+/// member's own values will, and no personal link.
+///
+/// # Errors
+/// [`ComposeError`] where the terms do not make a mail.
+pub fn first_copy(
+    terms: &Terms,
+    to: &EmailAddress,
+    message_id: &MessageId,
+    date: Timestamp,
+    broadcast: BroadcastId,
+    recipients: u64,
+) -> Result<Vec<u8>, ComposeError> {
+    let base = terms.public_url.trim_end_matches('/');
+    let template = terms.template()?;
+    let fields: Fields = template
+        .fields()
+        .into_iter()
+        .map(|name| {
+            let value = if name == "link" { format!("{base}/r/…") } else { format!("〈{name}〉") };
+            (name, value)
+        })
+        .collect();
+    let text = template.render(&fields)?;
+    let subject = format!("{}（運用担当者への控え #{broadcast}）", text.subject());
+    let body = format!(
+        "一斉送信 #{broadcast} の控えです。同じ文面を {recipients} 名の会員に送り始めます。\n\
+         誤りに気づいたら、すぐにこの画面で停止してください。承認は要りません。\n\
+         Broadcast #{broadcast} begins to go to {recipients} members. If anything is wrong, stop it here:\n\
+         {base}/broadcasts/{broadcast}\n\
+         \n\
+         ----\n\
+         \n\
+         {}",
+        text.body()
+    );
+    Ok(render_staff(&terms.from.parse()?, to, message_id, date, &subject, &body)?)
 }

@@ -8,7 +8,10 @@ use domain::{
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use report::{AfterAction, LedgerCsv, Situation};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
+use store::{
+    FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, ReleasePolicy, Snapshot, Store,
+    WorkerTerms,
+};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 
 const SIGNED: ContentDigest = ContentDigest::new([7; 32]);
@@ -93,8 +96,16 @@ impl Drill {
     async fn release(&mut self, now: Timestamp) {
         let (store, author, id) = (&self.store, self.author.1, self.notice);
         let rows: Vec<FreezeRow> = (1..=6).map(row).collect();
-        store.freeze(author, id, &rows, SIGNED, "{}", "[1]", now).await.expect("frozen");
-        store.sign(self.approver, id, SIGNED, 3_000, &[], now).await.expect("signed");
+        store
+            .freeze(
+                author,
+                id,
+                &Snapshot { rows: &rows, digest: SIGNED, terms: "{}", findings: "[1]", change: None },
+                now,
+            )
+            .await
+            .expect("frozen");
+        store.sign(self.approver, id, SIGNED, &ReleasePolicy::capped_at(3_000), now).await.expect("signed");
         let frozen = Frozen {
             broadcast: id,
             author: self.author.0,
@@ -103,7 +114,8 @@ impl Drill {
             recipients: 5,
             held: 1,
         };
-        let released = store.release(author, frozen, 3_000, &[], now).await.expect("released");
+        let released =
+            store.release(author, frozen, &ReleasePolicy::capped_at(3_000), now).await.expect("released");
         self.released_at = released.at;
         let minute = Duration::from_secs(60);
         let terms = WorkerTerms {

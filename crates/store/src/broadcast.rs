@@ -1,10 +1,10 @@
 //! Broadcasts as drafts and through their states. Freezing, releasing and stopping have their
 //! own files; every step goes through [`domain::BroadcastState::next`].
 
-use crate::{Store, StoreError, WriteTx, entity, sql};
+use crate::{Store, StoreError, WriteTx, entity, opening::Canary, sql};
 use domain::{
-    Actor, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Nature, QuestionnaireId, Refusal,
-    Rule, StaffId, Timestamp,
+    Actor, AudienceChange, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Nature,
+    QuestionnaireId, Refusal, Rule, StaffId, Timestamp,
 };
 
 /// What a draft has before its first preflight; a preflight always finds something to say.
@@ -55,6 +55,10 @@ pub struct Broadcast {
     pub stopped_at: Option<Timestamp>,
     /// No open row any more.
     pub completed_at: Option<Timestamp>,
+    /// Against the broadcast before, where there was one.
+    pub change: Option<AudienceChange>,
+    /// A first batch after which the rest waits.
+    pub canary: Option<Canary>,
 }
 
 impl Broadcast {
@@ -130,6 +134,12 @@ impl TryFrom<entity::broadcast::Model> for Broadcast {
             released_at: row.released_at.map(Timestamp::from_millis),
             stopped_at: row.stopped_at.map(Timestamp::from_millis),
             completed_at: row.completed_at.map(Timestamp::from_millis),
+            change: row
+                .comparison
+                .map(|text| serde_json::from_str(&text))
+                .transpose()
+                .map_err(|e| corrupt("comparison", e.to_string()))?,
+            canary: Canary::read(row.canary_rows, row.canary_last, row.canary_until),
         })
     }
 }
@@ -323,8 +333,8 @@ impl WriteTx {
         sql::run(&**self, "drop rows", "DELETE FROM delivery WHERE broadcast_id = $1", id.clone()).await?;
         sql::run(&**self, "drop signatures", "DELETE FROM signature WHERE broadcast_id = $1", id.clone())
             .await?;
-        let text = "UPDATE broadcast SET digest = NULL, terms = '', recipients = 0, held = 0, frozen_at = NULL \
-                    WHERE id = $1";
+        let text = "UPDATE broadcast SET digest = NULL, terms = '', recipients = 0, held = 0, frozen_at = NULL, \
+                    comparison = NULL WHERE id = $1";
         sql::run(&**self, "void a snapshot", text, id).await?;
         Ok(())
     }

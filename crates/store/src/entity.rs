@@ -53,6 +53,12 @@ pub(crate) mod broadcast {
         pub released_at: Option<i64>,
         pub stopped_at: Option<i64>,
         pub completed_at: Option<i64>,
+        pub comparison: Option<String>,
+        pub opens_at: i64,
+        pub copies_until: i64,
+        pub canary_rows: i64,
+        pub canary_last: i64,
+        pub canary_until: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,15 +1,15 @@
 //! Freezing: snapshot, digest and ledger rows in one transaction, and reading them back for
 //! verification.
 
-use crate::{Store, StoreError, entity, sql};
+use crate::{Store, StoreError, sql};
 use domain::{
-    Actor, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, EmailAddress, HoldReason, MemberId,
-    SnapshotRow, Timestamp,
+    Actor, AudienceChange, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, EmailAddress,
+    HoldReason, MemberId, SnapshotRow, Timestamp,
 };
-use sea_orm::{ActiveValue, EntityTrait, FromQueryResult};
+use sea_orm::FromQueryResult;
 
-/// One statement carries at most 65,535 values on PostgreSQL; a row has 13.
-const ROWS_PER_INSERT: usize = 1_000;
+/// One parameter of about a megabyte.
+const ROWS_PER_INSERT: usize = 2_000;
 /// A page of frozen rows takes about a megabyte.
 const FROZEN_PAGE: i64 = 2_000;
 
@@ -30,6 +30,21 @@ pub struct FreezeRow {
     pub message_id: String,
     /// Why this recipient is held back.
     pub held: Option<HoldReason>,
+}
+
+/// What is frozen about a broadcast.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// Everybody it addresses, held ones too.
+    pub rows: &'a [FreezeRow],
+    /// Over all that is signed.
+    pub digest: ContentDigest,
+    /// What is signed besides the rows, as canonical JSON.
+    pub terms: &'a str,
+    /// Preflight findings as JSON.
+    pub findings: &'a str,
+    /// Against the broadcast before, where there was one.
+    pub change: Option<AudienceChange>,
 }
 
 #[derive(FromQueryResult)]
@@ -73,34 +88,38 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::BroadcastStep`] once it was released.
-    #[expect(clippy::too_many_arguments, reason = "each is one column of what is signed")]
     pub async fn freeze(
         &self,
         actor: Actor,
         id: BroadcastId,
-        rows: &[FreezeRow],
-        digest: ContentDigest,
-        terms: &str,
-        findings: &str,
+        snapshot: &Snapshot<'_>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let Snapshot { rows, digest, terms, findings, change } = *snapshot;
+        let change = change
+            .map(|change| serde_json::to_string(&change).expect("invariant: a comparison is a few numbers"));
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
         tx.step(&broadcast, BroadcastEvent::Preflighted).await?;
         tx.drop_snapshot(id).await?;
+        let text = format!(
+            "INSERT INTO delivery (broadcast_id, member_id, member_no, address, prefecture, fields, \
+             message_id, state, held_reason, attempts, due_at, lease_id, lease_until) \
+             SELECT CAST($2 AS BIGINT), CAST(row.value ->> 0 AS BIGINT), row.value ->> 1, row.value ->> 2, \
+             CAST(row.value ->> 3 AS BIGINT), row.value ->> 4, row.value ->> 5, row.value ->> 6, \
+             row.value ->> 7, 0, 0, 0, 0 FROM {}",
+            sql::json_rows(tx.engine(), 1)
+        );
         for chunk in rows.chunks(ROWS_PER_INSERT) {
-            let models = chunk.iter().map(|row| new_row(id, row));
-            entity::delivery::Entity::insert_many(models)
-                .exec_without_returning(&*tx)
-                .await
-                .map_err(StoreError::query("write ledger rows"))?;
+            let values = [sql::json(&chunk.iter().map(new_row).collect::<Vec<_>>()), id.get().into()];
+            sql::run(&*tx, "write ledger rows", &text, values).await?;
         }
         let held = rows.iter().filter(|row| row.held.is_some()).count() as i64;
         sql::run(
             &*tx,
             "freeze a broadcast",
             "UPDATE broadcast SET digest = $2, terms = $3, findings = $4, recipients = $5, held = $6, \
-             frozen_at = $7 WHERE id = $1",
+             frozen_at = $7, comparison = $8 WHERE id = $1",
             [
                 id.get().into(),
                 digest.to_string().into(),
@@ -109,6 +128,7 @@ impl Store {
                 (rows.len() as i64 - held).into(),
                 held.into(),
                 now.millis().into(),
+                change.into(),
             ],
         )
         .await?;
@@ -165,49 +185,11 @@ impl Store {
             page.into_iter().map(SnapshotRow::from).for_each(|row| show(&row));
         }
     }
-
-    /// How many recipients got exactly this signed text before, in another broadcast.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn same_text_before(
-        &self,
-        id: BroadcastId,
-        subject: &str,
-        body: &str,
-    ) -> Result<Option<BroadcastId>, StoreError> {
-        let text = "SELECT id AS n FROM broadcast WHERE id <> $1 AND subject = $2 AND body = $3 \
-                    AND released_at IS NOT NULL ORDER BY id DESC LIMIT 1";
-        let values = [id.get().into(), subject.into(), body.into()];
-        let found: Option<sql::Number> =
-            sql::row(&self.connection, "look for the same text", text, values).await?;
-        Ok(found.map(|row| BroadcastId::new(row.n)))
-    }
 }
 
-fn new_row(id: BroadcastId, row: &FreezeRow) -> entity::delivery::ActiveModel {
-    use ActiveValue::{NotSet, Set};
+/// In the order of the columns above.
+fn new_row(row: &FreezeRow) -> impl serde::Serialize {
     let SnapshotRow { member, member_no, address, fields, held } = row.snapshot();
-    entity::delivery::ActiveModel {
-        id: NotSet,
-        broadcast_id: Set(id.get()),
-        member_id: Set(member.get()),
-        member_no: Set(member_no),
-        address: Set(address),
-        prefecture: Set(row.prefecture.map(i64::from)),
-        fields: Set(fields),
-        message_id: Set(row.message_id.clone()),
-        state: Set(if held.is_some() { "held" } else { "pending" }.to_owned()),
-        held_reason: Set(held),
-        attempts: Set(0),
-        due_at: Set(0),
-        lease_id: Set(0),
-        lease_until: Set(0),
-        smtp_code: NotSet,
-        enhanced_code: NotSet,
-        reply: NotSet,
-        relay: NotSet,
-        submitted_at: NotSet,
-        settled_at: NotSet,
-    }
+    let state = if held.is_some() { "held" } else { "pending" };
+    (member.get(), member_no, address, row.prefecture, fields, row.message_id.clone(), state, held)
 }

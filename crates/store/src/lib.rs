@@ -10,6 +10,7 @@
 mod audience;
 mod audit;
 mod broadcast;
+mod compare;
 mod connection;
 mod entity;
 mod error;
@@ -19,6 +20,7 @@ mod ledger;
 mod member;
 #[cfg(feature = "model")]
 pub mod model;
+mod opening;
 mod release;
 mod reply_mark;
 mod response;
@@ -32,12 +34,13 @@ pub use broadcast::{Broadcast, NewBroadcast};
 pub use connection::{Engine, Store, WriteTx};
 pub use error::StoreError;
 pub use exercise::{Exercise, Inject, NewExercise, NewInject};
-pub use freeze::FreezeRow;
+pub use freeze::{FreezeRow, Snapshot};
 pub use ledger::{
     Attempt, ClaimedRow, Full, Ledger, LedgerFilter, LedgerRow, Limits, Outcome, SILENCE_MAX, Settlement,
     SubmitPermit, TimeLimit, Turn, Worker, WorkerTerms,
 };
 pub use member::*;
+pub use opening::{Canary, CanaryPlan, FULL_HOUR_SPREAD, ReleasePolicy};
 pub use release::{Released, StopAnswer};
 pub use reply_mark::{BounceMatch, MemberRequest};
 pub use response::{Response, ResponsePoint};

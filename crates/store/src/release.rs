@@ -1,6 +1,6 @@
 //! Signing, releasing, stopping, resuming, cancelling: the decisions of people about a broadcast.
 
-use crate::{Broadcast, Store, StoreError, WriteTx, entity, sql, staff_mail::StaffMailKind};
+use crate::{Broadcast, ReleasePolicy, Store, StoreError, WriteTx, entity, sql, staff_mail::StaffMailKind};
 use domain::{
     Actor, ApprovalGap, Approved, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, ExerciseState,
     Frozen, Refusal, Role, Rule, Signature, SignaturesRequired, StaffId, Tally, Timestamp, cap_exceeded,
@@ -70,14 +70,13 @@ impl Store {
         &self,
         actor: Actor,
         id: BroadcastId,
-        daily_cap: u64,
-        operators: &[String],
+        policy: &ReleasePolicy,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
         tx.step(&broadcast, BroadcastEvent::ApprovalRequested).await?;
-        tx.required_signatures(&broadcast, daily_cap, operators, now).await?;
+        tx.required_signatures(&broadcast, policy, now).await?;
         tx.audit(now, actor, "approval-requested", format!("broadcast:{id}"), String::new()).await?;
         tx.commit().await
     }
@@ -92,8 +91,7 @@ impl Store {
         actor: Actor,
         id: BroadcastId,
         seen: ContentDigest,
-        daily_cap: u64,
-        operators: &[String],
+        policy: &ReleasePolicy,
         now: Timestamp,
     ) -> Result<ApprovalGap, StoreError> {
         let tx = self.write().await?;
@@ -117,7 +115,7 @@ impl Store {
             [id.get().into(), signer.get().into(), seen.to_string().into(), now.millis().into()],
         )
         .await?;
-        let required = tx.required_signatures(&broadcast, daily_cap, operators, now).await?;
+        let required = tx.required_signatures(&broadcast, policy, now).await?;
         let signatures = tx.signatures(id).await?;
         let frozen = frozen_as(&broadcast, seen);
         let valid = signatures.iter().filter(|signature| signature.role.may_approve()).count();
@@ -153,7 +151,8 @@ impl Store {
         daily_cap: u64,
     ) -> Result<SignaturesRequired, StoreError> {
         let released = self.released_recently(broadcast.id).await?;
-        Ok(SignaturesRequired::for_release(cap_exceeded(released, broadcast.recipients, daily_cap)))
+        let over = cap_exceeded(released, broadcast.recipients, daily_cap);
+        Ok(SignaturesRequired::for_release(over || is_unusual(broadcast)))
     }
 
     /// Whether anything was ever released here: from then on nobody becomes an approver alone.
@@ -184,8 +183,7 @@ impl Store {
         &self,
         actor: Actor,
         frozen: Frozen,
-        daily_cap: u64,
-        operators: &[String],
+        policy: &ReleasePolicy,
         now: Timestamp,
     ) -> Result<Released, StoreError> {
         let id = frozen.broadcast;
@@ -202,7 +200,7 @@ impl Store {
             )
             .into());
         }
-        let required = tx.required_signatures(&broadcast, daily_cap, operators, now).await?;
+        let required = tx.required_signatures(&broadcast, policy, now).await?;
         let signatures = tx.signatures(id).await?;
         let approved = match Approved::verify(frozen, &signatures, required) {
             Ok(approved) => approved,
@@ -222,6 +220,7 @@ impl Store {
             [id.get().into(), at.millis().into(), i64::from(required.get()).into()],
         )
         .await?;
+        tx.set_gate(&broadcast, policy, at).await?;
         let detail = format!("recipients={} digest={}", broadcast.recipients, approved.get().digest);
         tx.audit(now, actor, "broadcast-released", format!("broadcast:{id}"), detail).await?;
         tx.commit().await?;
@@ -352,21 +351,20 @@ impl WriteTx {
     async fn required_signatures(
         &self,
         broadcast: &Broadcast,
-        daily_cap: u64,
-        operators: &[String],
+        policy: &ReleasePolicy,
         now: Timestamp,
     ) -> Result<SignaturesRequired, StoreError> {
         let released = released_in_window(&**self, broadcast.id).await?;
-        let over = cap_exceeded(released, broadcast.recipients, daily_cap);
+        let over = cap_exceeded(released, broadcast.recipients, policy.daily_cap);
         if over {
             let args = [
                 ("recipients", broadcast.recipients.to_string()),
                 ("released", released.to_string()),
-                ("cap", daily_cap.to_string()),
+                ("cap", policy.daily_cap.to_string()),
             ];
-            self.alert_staff(StaffMailKind::CapAlert, broadcast.id, &args, operators, now).await?;
+            self.alert_staff(StaffMailKind::CapAlert, broadcast.id, &args, &policy.operators, now).await?;
         }
-        Ok(SignaturesRequired::for_release(over))
+        Ok(SignaturesRequired::for_release(over || is_unusual(broadcast)))
     }
 }
 
@@ -412,6 +410,10 @@ async fn released_in_window(
     Ok(sum.unsigned_abs())
 }
 
+fn is_unusual(broadcast: &Broadcast) -> bool {
+    broadcast.change.is_some_and(|change| change.is_unusual())
+}
+
 fn may_sign(actor: Actor, broadcast: &Broadcast) -> Result<StaffId, Refusal> {
     match actor {
         Actor::Staff { id, .. } if id == broadcast.author => Err(Refusal::new(
@@ -443,8 +445,10 @@ fn missing_signatures(id: BroadcastId, gap: &ApprovalGap) -> Refusal {
     if gap.required > 1 {
         Refusal::new(
             Rule::DailyCap,
-            format!("broadcast {id} goes over the daily cap and has {gap}"),
-            "a second approver signs it, or raise broadcast.daily_cap",
+            format!(
+                "broadcast {id} goes over the daily cap, or to other people than last time, and has {gap}"
+            ),
+            "a second approver signs it",
         )
     } else {
         Refusal::new(Rule::Approval, format!("broadcast {id} has {gap}"), "an approver signs it")

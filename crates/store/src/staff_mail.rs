@@ -16,12 +16,15 @@ const LEASE: Duration = Duration::from_secs(120);
 pub enum StaffMailKind {
     /// A release would go over the daily cap: a second approver is needed.
     CapAlert,
+    /// What members are about to get.
+    FirstCopy,
 }
 
 impl StaffMailKind {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::CapAlert => "cap-alert",
+            Self::FirstCopy => "first-copy",
         }
     }
 }
@@ -36,7 +39,10 @@ impl FromStr for StaffMailKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == Self::CapAlert.as_str() { Ok(Self::CapAlert) } else { Err(format!("unknown kind {text}")) }
+        [Self::CapAlert, Self::FirstCopy]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("unknown kind {text}"))
     }
 }
 
@@ -84,23 +90,26 @@ impl WriteTx {
         let args = serde_json::to_string(&args).expect("invariant: a map of texts");
         let addresses = approvers.into_iter().map(|row| row.email).chain(operators.iter().cloned());
         for address in addresses {
-            sql::run(
-                &**self,
-                "enqueue an alert",
-                "INSERT INTO staff_mail (kind, broadcast_id, address, args, state, attempts, due_at, created_at) \
-                 VALUES ($1, $2, $3, $4, 'pending', 0, 0, $5) \
-                 ON CONFLICT (kind, broadcast_id, address) DO NOTHING",
-                [
-                    kind.as_str().into(),
-                    broadcast.get().into(),
-                    address.into(),
-                    args.clone().into(),
-                    now.millis().into(),
-                ],
-            )
-            .await?;
+            self.enqueue_staff_mail(kind, broadcast, &address, &args, now).await?;
         }
         Ok(())
+    }
+
+    /// Once per kind, broadcast and address.
+    pub(crate) async fn enqueue_staff_mail(
+        &self,
+        kind: StaffMailKind,
+        broadcast: BroadcastId,
+        address: &str,
+        args: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "INSERT INTO staff_mail (kind, broadcast_id, address, args, state, attempts, due_at, created_at) \
+                    VALUES ($1, $2, $3, $4, 'pending', 0, 0, $5) \
+                    ON CONFLICT (kind, broadcast_id, address) DO NOTHING";
+        let values =
+            [kind.as_str().into(), broadcast.get().into(), address.into(), args.into(), now.millis().into()];
+        sql::run(&**self, "enqueue a staff mail", text, values).await.map(|_| ())
     }
 }
 
@@ -144,8 +153,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn alerts(&self, broadcast: BroadcastId) -> Result<(u64, u64), StoreError> {
         let count = async |state: &str| {
-            let text = "SELECT COUNT(*) AS n FROM staff_mail WHERE broadcast_id = $1 AND state LIKE $2";
-            sql::number(&self.connection, "count alerts", text, [broadcast.get().into(), state.into()]).await
+            let text = "SELECT COUNT(*) AS n FROM staff_mail \
+                        WHERE broadcast_id = $1 AND kind = $2 AND state LIKE $3";
+            let values = [broadcast.get().into(), StaffMailKind::CapAlert.as_str().into(), state.into()];
+            sql::number(&self.connection, "count alerts", text, values).await
         };
         Ok((count("%").await?.unsigned_abs(), count("sent").await?.unsigned_abs()))
     }

@@ -6,7 +6,9 @@ use domain::{
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, WorkerTerms};
+use store::{
+    FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, ReleasePolicy, Snapshot, Store, WorkerTerms,
+};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 use triage::Triage;
 
@@ -89,8 +91,16 @@ async fn delivered(store: &Store) -> BroadcastId {
     let (_, approver) = add("approver@example.jp", Role::Approver).await;
     let id = store.create_broadcast(author, &draft(author_id), now).await.expect("a draft");
     let rows: Vec<FreezeRow> = (1..=PEOPLE).map(row).collect();
-    store.freeze(author, id, &rows, SIGNED, "{}", "[1]", now).await.expect("frozen");
-    store.sign(approver, id, SIGNED, 3_000, &[], now).await.expect("signed");
+    store
+        .freeze(
+            author,
+            id,
+            &Snapshot { rows: &rows, digest: SIGNED, terms: "{}", findings: "[1]", change: None },
+            now,
+        )
+        .await
+        .expect("frozen");
+    store.sign(approver, id, SIGNED, &ReleasePolicy::capped_at(3_000), now).await.expect("signed");
     let frozen = Frozen {
         broadcast: id,
         author: author_id,
@@ -99,7 +109,8 @@ async fn delivered(store: &Store) -> BroadcastId {
         recipients: PEOPLE as u64,
         held: 0,
     };
-    let released = store.release(author, frozen, 3_000, &[], now).await.expect("released");
+    let released =
+        store.release(author, frozen, &ReleasePolicy::capped_at(3_000), now).await.expect("released");
     send_all(store, &released.approved, now).await;
     id
 }

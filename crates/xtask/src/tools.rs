@@ -17,14 +17,19 @@ struct Need {
 const POSTGRES: Need =
     Need { what: "the PostgreSQL server programs", package: "postgresql", is_there: || programs().is_some() };
 
-const MAIL_BENCH: Need = Need {
-    what: "smtp-source and smtp-sink",
+const POSTFIX: Need = Need {
+    what: "Postfix, with smtp-source and smtp-sink",
     package: "postfix",
-    is_there: || Path::new("/usr/sbin/smtp-source").is_file() && Path::new("/usr/sbin/smtp-sink").is_file(),
+    is_there: || {
+        ["postfix", "smtp-source", "smtp-sink"]
+            .iter()
+            .all(|program| Path::new("/usr/sbin").join(program).is_file())
+    },
 };
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     POSTGRES,
+    POSTFIX,
     Need { what: "the Chromium browser", package: "chromium", is_there: || is_on_path("chromium") },
     Need { what: "chromedriver", package: "chromium-driver", is_there: || is_on_path("chromedriver") },
     Need { what: "a font with Japanese glyphs", package: "fonts-noto-cjk", is_there: has_japanese_font },
@@ -52,7 +57,7 @@ pub(crate) async fn ensure_postgres(children: &mut Children) -> Result<()> {
 
 /// Makes sure of what the bench needs.
 pub(crate) async fn ensure_bench(children: &mut Children) -> Result<()> {
-    ensure(&[POSTGRES, MAIL_BENCH], children).await
+    ensure(&[POSTGRES, POSTFIX], children).await
 }
 
 async fn ensure(needs: &[Need], children: &mut Children) -> Result<()> {

@@ -3,6 +3,8 @@
 mod m20261122_000001_first;
 mod m20261127_000001_pace_and_attempts;
 mod m20261127_000002_heartbeat;
+mod m20261127_000003_before_the_start;
+mod m20261127_000004_relay_trouble;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -17,6 +19,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::First),
             Box::new(m20261127_000001_pace_and_attempts::PaceAndAttempts),
             Box::new(m20261127_000002_heartbeat::Heartbeat),
+            Box::new(m20261127_000003_before_the_start::BeforeTheStart),
+            Box::new(m20261127_000004_relay_trouble::RelayTrouble),
         ]
     }
 

@@ -9,7 +9,9 @@ use notice::{DigestBuilder, NoticeText, Terms, message_id};
 use rehearsal::relay::{CaptureRelay, Captured, Script};
 use sea_orm::{ConnectionTrait, Statement};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, StoreError};
+use store::{
+    FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, ReleasePolicy, Snapshot, Store, StoreError,
+};
 use testkit::{SystemClock, TestDatabase, fresh_databases};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -85,8 +87,16 @@ impl Office {
         let digest = digest.finish();
         let signed = serde_json::to_string(&terms).expect("terms are JSON");
         let store = &self.store;
-        store.freeze(self.author, id, &rows, digest, &signed, "[1]", now).await.expect("frozen");
-        store.sign(self.approver, id, digest, CAP, &[], now).await.expect("signed");
+        store
+            .freeze(
+                self.author,
+                id,
+                &Snapshot { rows: &rows, digest, terms: &signed, findings: "[1]", change: None },
+                now,
+            )
+            .await
+            .expect("frozen");
+        store.sign(self.approver, id, digest, &ReleasePolicy::capped_at(CAP), now).await.expect("signed");
         let frozen = domain::Frozen {
             broadcast: id,
             author: person(self.author),
@@ -95,7 +105,7 @@ impl Office {
             recipients: rows.len() as u64,
             held: 0,
         };
-        store.release(self.author, frozen, CAP, &[], now).await.expect("released");
+        store.release(self.author, frozen, &ReleasePolicy::capped_at(CAP), now).await.expect("released");
         id
     }
 
@@ -161,10 +171,11 @@ pub(crate) async fn relay(script: Script) -> CaptureRelay {
 /// Quick and without limits.
 pub(crate) fn settings(relay_url: &str) -> Settings {
     Settings {
-        relay: relay_url.parse().expect("a relay URL"),
+        relays: vec![relay_url.parse().expect("a relay URL")],
         connections: 4,
         messages_per_connection: None,
         limits: Limits::NONE,
+        manners: Default::default(),
         step_timeout: Duration::from_secs(5),
         dot_timeout: Duration::from_secs(5),
         chunk_size: 50,
@@ -174,6 +185,7 @@ pub(crate) fn settings(relay_url: &str) -> Settings {
         unknown: UnknownPolicy::Hold,
         from: "訓練本部 <drill@example.jp>".into(),
         public_url: "https://drill.example.jp".into(),
+        operators: Vec::new(),
         dkim: None,
         worker_name: "test".into(),
     }

@@ -80,10 +80,12 @@ listen = "127.0.0.1:8080"
 
 [relay]
 url = "smtp://127.0.0.1:25"          # smtp+starttls://user:password@host:587, smtps://user:password@host:465
+# fallback = ["smtp+starttls://user:password@other:587"]  # tried in this order while the one above does not work
 connections = 8
 rates = ["10/s"]                     # all hold at once, e.g. ["10/s", "1500/h"]; [] = none
 # messages_per_connection = 100      # where the relay wants a new connection after so many
-# per_domain = {{ "docomo.ne.jp" = "2/s" }}
+# carriers = true                    # be gentle to docomo, au and SoftBank: 5/s each, two at once, begun slowly
+# per_domain = {{ "docomo.ne.jp" = "2/s", "au.com" = {{ rate = "5/s", at_once = 2, ramp = "10m" }} }}
 dot_timeout = "10m"
 
 [broadcast]
@@ -93,7 +95,8 @@ chunk_size = 200
 chunk_budget = "60s"
 retry_first = "60s"
 retry_for = "24h"
-operators = []                       # who gets alerts besides the approvers
+operators = []                       # who gets alerts besides the approvers, and a first copy of every notice
+# canary = {{ recipients = 50, wait = "10m" }}  # a first batch; without wait a person says "continue"
 # one_click_unsubscribe = true       # offer the button of RFC 8058; a wish opens a request, nobody is erased by it
 # dkim = {{ selector = "hansho", domain = "example.jp", key_file = "dkim.pem" }}  # where the relay does not sign
 unknown = "hold"                     # a person settles lost outcomes; "retry" sends again with the same Message-ID

@@ -3,7 +3,7 @@
 use crate::fresh_registry::{NOW, Registry, YEAR, numbers};
 use domain::{Actor, Answers, ContentDigest, FiscalYear, Nature, Role};
 use registry::{AudienceError, AudienceSpec, Condition, ImportMode};
-use store::{FreezeRow, MemberQuery, NewBroadcast, StoreError};
+use store::{FreezeRow, MemberQuery, NewBroadcast, Snapshot, StoreError};
 use testkit::fresh_databases;
 
 const ROSTER: &str = include_str!("fixtures/many_years.csv");
@@ -187,7 +187,15 @@ async fn a_reminder_goes_to_members_of_today_who_have_not_answered() {
             })
             .collect();
         let digest = ContentDigest::new([1; 32]);
-        store.freeze(actor, id, &rows, digest, "{}", "[]", NOW).await.expect("frozen");
+        store
+            .freeze(
+                actor,
+                id,
+                &Snapshot { rows: &rows, digest, terms: "{}", findings: "[]", change: None },
+                NOW,
+            )
+            .await
+            .expect("frozen");
         store.save_response(id, members[1].member, &Answers::new(), NOW).await.expect("stored");
         registry.import("会員番号,氏名,メールアドレス,状態\n800,中村 八重,,退会\n", ImportMode::Merge).await;
 

@@ -12,7 +12,7 @@ use domain::{
 use notice::{DigestBuilder, NoticeText, Terms};
 use registry::AudienceSpec;
 use std::{sync::Arc, time::Duration};
-use store::{Broadcast, NewBroadcast, Settlement, StopAnswer, Store, StoreError};
+use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
 
 /// A stop answers at the latest after this; what is still open then counts as unknown.
 const STOP_ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -32,16 +32,14 @@ pub struct DeskSettings {
     pub public_url: String,
     /// Where replies go.
     pub sink_domain: String,
-    /// Recipients in 24 hours with one signature.
-    pub daily_cap: u64,
+    /// Limits of a release, and who looks first.
+    pub policy: ReleasePolicy,
     /// The relay's limits, for the forecast.
     pub rates: Vec<Rate>,
     /// Connections to the relay.
     pub connections: u32,
     /// Whether mail programs are offered the button of RFC 8058.
     pub one_click_unsubscribe: bool,
-    /// Who gets alerts besides the approvers.
-    pub operators: Vec<String>,
     /// For the fiscal year.
     pub time_zone: chrono_tz::Tz,
 }
@@ -177,11 +175,12 @@ impl Desk {
         may_conduct(actor)?;
         let settings = &self.settings;
         let now = self.clock.now();
-        Ok(self.store.request_approval(actor, id, settings.daily_cap, &settings.operators, now).await?)
+        Ok(self.store.request_approval(actor, id, &settings.policy, now).await?)
     }
 
     /// An approver signs. `seen` is the digest on the page they read; without it, what stands
-    /// there now. An actual notice wants its confirmation word.
+    /// there now. `confirmed` holds the word that an actual notice wants, and the rule of each
+    /// finding that has to be confirmed.
     ///
     /// # Errors
     /// [`DeskError`] for the author, a wrong role, a changed notice, a missing word.
@@ -190,11 +189,22 @@ impl Desk {
         actor: Actor,
         id: BroadcastId,
         seen: Option<ContentDigest>,
-        confirmation: Option<&str>,
+        confirmed: &[String],
     ) -> Result<ApproveAnswer, DeskError> {
         let broadcast = self.find(id).await?;
+        if let Some(finding) = unconfirmed(&broadcast, confirmed)? {
+            return Err(Refusal::new(
+                Rule::Confirmation,
+                finding.text,
+                format!(
+                    "sign with `--confirm {}`, or tick it on the page; otherwise return the notice",
+                    finding.rule
+                ),
+            )
+            .into());
+        }
         if let Some(word) = broadcast.nature.confirmation_word()
-            && confirmation.map(str::trim) != Some(word)
+            && !confirmed.iter().any(|typed| typed.trim() == word)
         {
             return Err(Refusal::new(
                 Rule::Confirmation,
@@ -213,7 +223,7 @@ impl Desk {
         };
         let settings = &self.settings;
         let now = self.clock.now();
-        let gap = self.store.sign(actor, id, digest, settings.daily_cap, &settings.operators, now).await?;
+        let gap = self.store.sign(actor, id, digest, &settings.policy, now).await?;
         Ok(ApproveAnswer { given: gap.given, required: gap.required })
     }
 
@@ -307,7 +317,7 @@ impl Desk {
             held: broadcast.held,
         };
         let settings = &self.settings;
-        self.store.release(actor, frozen, settings.daily_cap, &settings.operators, self.clock.now()).await?;
+        self.store.release(actor, frozen, &settings.policy, self.clock.now()).await?;
         Ok(())
     }
 
@@ -352,6 +362,14 @@ impl Desk {
     /// [`DeskError`].
     pub async fn resume(&self, actor: Actor, id: BroadcastId, reason: &str) -> Result<(), DeskError> {
         Ok(self.store.resume_broadcast(actor, id, reason, self.clock.now()).await?)
+    }
+
+    /// The canary batch looks well: the rest follows.
+    ///
+    /// # Errors
+    /// [`DeskError`]; a coordinator or an approver says so.
+    pub async fn continue_after_canary(&self, actor: Actor, id: BroadcastId) -> Result<(), DeskError> {
+        Ok(self.store.continue_broadcast(actor, id, self.clock.now()).await?)
     }
 
     /// Ends a broadcast for good.
@@ -445,7 +463,7 @@ impl Desk {
             sink_domain: settings.sink_domain.clone(),
             audience: broadcast.audience.clone(),
             finish_by: broadcast.finish_by,
-            daily_cap: settings.daily_cap,
+            daily_cap: settings.policy.daily_cap,
             rates: settings.rates.clone(),
             connections: settings.connections,
             one_click_unsubscribe: settings.one_click_unsubscribe,
@@ -465,6 +483,22 @@ impl Desk {
             idempotency_key: new.idempotency_key.clone(),
         }
     }
+}
+
+/// A finding of the last preflight as stored; the rest of it is for readers.
+#[derive(serde::Deserialize)]
+struct StoredFinding {
+    rule: String,
+    text: String,
+    #[serde(default)]
+    confirm: bool,
+}
+
+/// The first finding that whoever signs has to confirm, and did not.
+fn unconfirmed(broadcast: &Broadcast, confirmed: &[String]) -> Result<Option<StoredFinding>, DeskError> {
+    let findings: Vec<StoredFinding> = serde_json::from_str(&broadcast.findings)
+        .map_err(|source| DeskError::Stored { id: broadcast.id, what: "findings", source })?;
+    Ok(findings.into_iter().find(|finding| finding.confirm && !confirmed.contains(&finding.rule)))
 }
 
 pub(crate) fn audience_json(spec: &AudienceSpec) -> String {

@@ -2,14 +2,14 @@
 //! passed: snapshot, digest and ledger rows in one transaction.
 
 use super::{Desk, DeskError};
-use domain::{Actor, BroadcastId, ContentDigest, HoldReason};
+use domain::{Actor, AudienceChange, BroadcastId, ContentDigest, HoldReason, MemberId, Nature};
 use notice::{
     Composer, DigestBuilder, Fields, Terms, message_id,
-    preflight::{Finding, Forecast, Preflight, Summary, check},
+    preflight::{Finding, Forecast, Preflight, SameText, Summary, check},
 };
 use registry::{AudienceSpec, SnapshotMember, known_fields, resolve};
 use std::collections::{BTreeMap, HashSet};
-use store::{Broadcast, FreezeRow};
+use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot};
 
 /// What `broadcast preflight` says.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -34,6 +34,12 @@ struct Draft {
     held: BTreeMap<String, u64>,
 }
 
+impl Draft {
+    fn recipients(&self) -> HashSet<MemberId> {
+        self.rows.iter().filter(|row| row.held.is_none()).map(|row| row.member).collect()
+    }
+}
+
 impl Desk {
     /// Checks a broadcast and freezes it when nothing blocks.
     ///
@@ -51,8 +57,9 @@ impl Desk {
             Err(notice::ComposeError::Text(_)) => Draft { rows: Vec::new(), held: BTreeMap::new() },
             Err(other) => return Err(other.into()),
         };
-        let preflight = self.check_rules(&broadcast, &terms, &draft).await?;
-        self.conclude(actor, id, &terms, draft, preflight).await
+        let change = self.change_of(&broadcast, &draft).await?;
+        let preflight = self.check_rules(&broadcast, &terms, &draft, change).await?;
+        self.conclude(actor, id, &terms, draft, change, preflight).await
     }
 
     async fn audience_of(&self, broadcast: &Broadcast) -> Result<Vec<SnapshotMember>, DeskError> {
@@ -62,11 +69,35 @@ impl Desk {
         Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
     }
 
+    /// Against the broadcast before. A test reaches the test roster only, whoever stands on it, and
+    /// may be repeated.
+    async fn change_of(
+        &self,
+        broadcast: &Broadcast,
+        draft: &Draft,
+    ) -> Result<Option<AudienceChange>, DeskError> {
+        if broadcast.nature == Nature::Test {
+            return Ok(None);
+        }
+        let Broadcast { id, nature, audience, .. } = broadcast;
+        Ok(self.store.audience_change(*id, *nature, audience, &draft.recipients()).await?)
+    }
+
+    async fn same_text(&self, broadcast: &Broadcast, draft: &Draft) -> Result<Option<SameText>, DeskError> {
+        if broadcast.nature == Nature::Test {
+            return Ok(None);
+        }
+        let Broadcast { id, nature, subject, body, .. } = broadcast;
+        let found = self.store.same_text_before(*id, *nature, [subject, body], &draft.recipients()).await?;
+        Ok(found.map(|(last, people)| SameText { last, people }))
+    }
+
     async fn check_rules(
         &self,
         broadcast: &Broadcast,
         terms: &Terms,
         draft: &Draft,
+        change: Option<AudienceChange>,
     ) -> Result<Preflight, DeskError> {
         let known = known_fields(&self.store).await?;
         let held: u64 = draft.held.values().sum();
@@ -78,13 +109,14 @@ impl Desk {
             public_url: &terms.public_url,
             recipients: draft.rows.len() as u64 - held,
             held: &draft.held,
-            change: None,
-            same_as: self.store.same_text_before(broadcast.id, &broadcast.subject, &broadcast.body).await?,
+            change,
+            same_text: self.same_text(broadcast, draft).await?,
             released_in_24h: self.store.released_recently(broadcast.id).await?,
             daily_cap: terms.daily_cap,
             rates: &terms.rates,
             connections: terms.connections,
             start: self.clock.now(),
+            full_hour_spread: self.settings.policy.spread_full_hour.then_some(FULL_HOUR_SPREAD),
             finish_by: broadcast.finish_by,
         }))
     }
@@ -95,6 +127,7 @@ impl Desk {
         id: BroadcastId,
         terms: &Terms,
         draft: Draft,
+        change: Option<AudienceChange>,
         preflight: Preflight,
     ) -> Result<PreflightAnswer, DeskError> {
         let findings =
@@ -106,7 +139,9 @@ impl Desk {
             draft.rows.iter().for_each(|row| builder.row(&row.snapshot()));
             let signed = serde_json::to_string(terms).expect("invariant: terms are plain texts and numbers");
             let finished = builder.finish();
-            self.store.freeze(actor, id, &draft.rows, finished, &signed, &findings, self.clock.now()).await?;
+            let snapshot =
+                Snapshot { rows: &draft.rows, digest: finished, terms: &signed, findings: &findings, change };
+            self.store.freeze(actor, id, &snapshot, self.clock.now()).await?;
             digest = Some(finished);
         } else {
             self.store.keep_findings(actor, id, &findings, self.clock.now()).await?;

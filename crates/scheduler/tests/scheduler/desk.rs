@@ -143,7 +143,7 @@ async fn a_configuration_changed_after_the_signature_refuses_the_release() {
         |settings| settings.contact = "別の連絡先".into(),
         |settings| settings.from = "drill@example.org".into(),
         |settings| settings.rates.clear(),
-        |settings| settings.daily_cap = 100_000,
+        |settings| settings.policy.daily_cap = 100_000,
         |settings| settings.public_url = "https://evil.example.org".into(),
         |settings| settings.sink_domain = "other.example.jp".into(),
     ];
@@ -181,12 +181,14 @@ async fn an_actual_notice_wants_its_word_and_an_exercise_none() {
     for office in Office::each().await {
         let actual = NewNotice { nature: Nature::Actual, ..notice("避難してください") };
         let id = office.awaiting(&actual).await;
-        for word in [None, Some(""), Some("訓練"), Some("実災害です"), Some("yes")] {
-            let signed = office.desk.approve(office.approver, id, None, word).await;
-            assert_eq!(rule(signed), Rule::Confirmation, "{word:?}");
+        for words in [vec![], vec![""], vec!["訓練"], vec!["実災害です", "yes"]] {
+            let confirmed: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let signed = office.desk.approve(office.approver, id, None, &confirmed).await;
+            assert_eq!(rule(signed), Rule::Confirmation, "{words:?}");
         }
         assert_eq!(office.state(id).await, BroadcastState::AwaitingApproval);
-        let answer = office.desk.approve(office.approver, id, None, Some(" 実災害 ")).await.expect("signed");
+        let answer =
+            office.desk.approve(office.approver, id, None, &[" 実災害 ".to_owned()]).await.expect("signed");
         assert_eq!((answer.given, answer.required), (1, 1));
         office.approved(&notice("訓練です")).await;
     }
@@ -198,13 +200,13 @@ async fn what_was_seen_is_what_is_signed() {
         let id = office.awaiting(&notice("前")).await;
         let seen = office.broadcast(id).await.digest;
         office.desk.edit(office.author, id, &notice("後")).await.expect("edited");
-        let unsigned = office.desk.approve(office.approver, id, None, None).await;
+        let unsigned = office.desk.approve(office.approver, id, None, &[]).await;
         assert_eq!(rule(unsigned), Rule::State, "a draft has nothing to sign");
         assert!(office.preflight(id).await.ok);
         office.desk.request_approval(office.author, id).await.expect("asked");
-        assert_eq!(rule(office.desk.approve(office.approver, id, seen, None).await), Rule::Digest);
+        assert_eq!(rule(office.desk.approve(office.approver, id, seen, &[]).await), Rule::Digest);
         let now = office.broadcast(id).await.digest;
-        office.desk.approve(office.approver, id, now, None).await.expect("signed");
+        office.desk.approve(office.approver, id, now, &[]).await.expect("signed");
     }
 }
 

@@ -102,7 +102,7 @@ impl Office {
     }
 
     pub(crate) async fn approve(&self, id: BroadcastId) {
-        self.desk.approve(self.approver, id, None, None).await.expect("signed");
+        self.desk.approve(self.approver, id, None, &[]).await.expect("signed");
     }
 
     pub(crate) async fn approved(&self, notice: &NewNotice) -> BroadcastId {
@@ -218,11 +218,10 @@ pub(crate) fn settings() -> DeskSettings {
         contact: "事務局 03-0000-0000".into(),
         public_url: "https://drill.example.jp".into(),
         sink_domain: "reply.example.jp".into(),
-        daily_cap: 3_000,
+        policy: store::ReleasePolicy::capped_at(3_000),
         rates: vec!["10/s".parse::<Rate>().expect("a rate")],
         connections: 8,
         one_click_unsubscribe: false,
-        operators: Vec::new(),
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }

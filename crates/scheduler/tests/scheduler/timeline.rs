@@ -198,7 +198,7 @@ async fn an_inject_that_nobody_signs_in_time_is_missed_and_never_sent_late() {
         drill.settle().await;
         assert_eq!(drill.states().await[0], Missed);
         assert_eq!(drill.office.state(notice).await, BroadcastState::Expired);
-        let late = drill.office.desk.approve(drill.office.approver, notice, None, None).await;
+        let late = drill.office.desk.approve(drill.office.approver, notice, None, &[]).await;
         assert_eq!(crate::office::rule(late), Rule::State);
     }
 }

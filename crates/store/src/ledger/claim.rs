@@ -115,6 +115,32 @@ impl Store {
         Ok(alive)
     }
 
+    /// Says what keeps a worker from its relays; none where nothing does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_trouble(&self, worker: Worker, trouble: Option<&str>) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        let text = "UPDATE worker SET trouble = $2 WHERE id = $1";
+        sql::run(&*tx, "note a trouble", text, [worker.id.get().into(), trouble.into()]).await?;
+        tx.commit().await
+    }
+
+    /// What keeps mail from leaving, in the words of the last worker that said so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn relay_trouble(&self) -> Result<Option<String>, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Trouble {
+            trouble: String,
+        }
+        let text = "SELECT trouble FROM worker WHERE ended_at IS NULL AND trouble IS NOT NULL \
+                    ORDER BY id DESC LIMIT 1";
+        let found: Option<Trouble> = sql::row(&self.connection, "look for a trouble", text, []).await?;
+        Ok(found.map(|row| row.trouble))
+    }
+
     /// Declares what dead workers left behind: rows they were submitting become unknown, rows
     /// they had claimed are free again. On SQLite every other worker is dead, because the caller
     /// holds the file's lock; on PostgreSQL one that has not been heard of for [`SILENCE_MAX`],
@@ -182,6 +208,10 @@ impl Store {
             Engine::Sqlite => "",
             Engine::Postgres => "FOR UPDATE SKIP LOCKED",
         };
+        let Some(last) = tx.open_up_to(broadcast, now).await? else {
+            tx.commit().await?;
+            return Ok(Vec::new());
+        };
         let mut claimed = Vec::new();
         for state in ["deferred", "pending"] {
             let left = i64::from(terms.chunk_size) - claimed.len() as i64;
@@ -191,7 +221,7 @@ impl Store {
             let text = format!(
                 "UPDATE delivery SET lease_id = $1, lease_until = $2 WHERE id IN (\
                    SELECT id FROM delivery WHERE broadcast_id = $3 AND state = '{state}' AND due_at <= $4 \
-                   AND lease_until < $4 \
+                   AND lease_until < $4 AND id <= $6 \
                    AND EXISTS (SELECT 1 FROM broadcast b WHERE b.id = $3 AND b.state = 'sending') \
                    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.ended_at IS NULL) \
                    ORDER BY due_at, id LIMIT $5 {lock}) \
@@ -204,6 +234,7 @@ impl Store {
                 broadcast.get().into(),
                 now.millis().into(),
                 left.into(),
+                last.into(),
             ];
             let rows: Vec<ClaimColumns> = sql::rows(&*tx, "claim rows", &text, values).await?;
             claimed.extend(rows);

@@ -13,6 +13,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// Says that a worker is alive; false where it was declared dead.
     fn beat(&self, worker: Worker) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Says what keeps a worker from its relays; none where nothing does.
+    fn note_trouble(
+        &self,
+        worker: Worker,
+        trouble: Option<&str>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Declares what dead workers left behind; how many rows became unknown.
     fn recover(&self, worker: Worker) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -91,6 +98,10 @@ impl Ledger for Store {
 
     async fn beat(&self, worker: Worker) -> Result<bool, StoreError> {
         self.beat(worker).await
+    }
+
+    async fn note_trouble(&self, worker: Worker, trouble: Option<&str>) -> Result<(), StoreError> {
+        self.note_trouble(worker, trouble).await
     }
 
     async fn recover(&self, worker: Worker) -> Result<u64, StoreError> {

@@ -62,6 +62,11 @@ impl<W: Weather> Ledger for Model<W> {
         self.write("beat", |books| Ok(books.beat(worker))).await
     }
 
+    /// No figure of a simulation depends on it.
+    async fn note_trouble(&self, _: Worker, _: Option<&str>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn recover(&self, worker: Worker) -> Result<u64, StoreError> {
         self.write("recover", |books| books.recover(worker)).await
     }

@@ -2,7 +2,7 @@
 
 use crate::fresh::{CAP, Fresh, NOW, SIGNED, held, member, members, rule};
 use domain::{Actor, BroadcastId, BroadcastState, ContentDigest, MemberId, Nature, Rule, SnapshotRow};
-use store::{FreezeRow, StoreError};
+use store::{FreezeRow, ReleasePolicy, StoreError};
 
 const OTHER: ContentDigest = ContentDigest::new([8; 32]);
 
@@ -183,8 +183,8 @@ async fn try_step(fresh: &Fresh, id: BroadcastId, step: &str) -> Result<(), Stor
         "freeze" => fresh.try_freeze(id, &members(1), OTHER).await,
         "edit" => store.edit_broadcast(author, id, &fresh.notice("x"), NOW).await,
         "return" => store.return_broadcast(approver, id, "reason", NOW).await,
-        "request" => store.request_approval(author, id, CAP, &[], NOW).await,
-        "sign" => store.sign(approver, id, digest, CAP, &[], NOW).await.map(|_| ()),
+        "request" => store.request_approval(author, id, &ReleasePolicy::capped_at(CAP), NOW).await,
+        "sign" => store.sign(approver, id, digest, &ReleasePolicy::capped_at(CAP), NOW).await.map(|_| ()),
         "release" => {
             let broadcast = fresh.broadcast(id).await;
             let frozen = domain::Frozen {
@@ -195,7 +195,7 @@ async fn try_step(fresh: &Fresh, id: BroadcastId, step: &str) -> Result<(), Stor
                 recipients: broadcast.recipients,
                 held: broadcast.held,
             };
-            store.release(author, frozen, CAP, &[], NOW).await.map(|_| ())
+            store.release(author, frozen, &ReleasePolicy::capped_at(CAP), NOW).await.map(|_| ())
         }
         "stop" => store.stop_broadcast(author, id, NOW).await,
         "resume" => store.resume_broadcast(approver, id, "reason", NOW).await,

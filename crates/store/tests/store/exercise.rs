@@ -6,7 +6,7 @@ use domain::{
     Questionnaire, Rule,
 };
 use std::time::Duration;
-use store::{NewExercise, NewInject};
+use store::{NewExercise, NewInject, ReleasePolicy};
 
 fn sheet() -> Questionnaire {
     let choices = ["safe", "hurt"].map(|word| Choice { value: word.into(), label: word.into() }).to_vec();
@@ -152,11 +152,11 @@ async fn the_scheduler_releases_nothing_of_a_stopped_exercise() {
         fresh.sign(fresh.approver, notice).await.expect("signed");
         let frozen = fresh.frozen(notice).await;
         fresh.store.move_exercise(fresh.author, id, ExerciseState::Stopped, NOW).await.expect("stopped");
-        let cap = crate::fresh::CAP;
-        let refused = fresh.store.release(Actor::Scheduler, frozen.clone(), cap, &[], NOW).await;
+        let cap = ReleasePolicy::capped_at(crate::fresh::CAP);
+        let refused = fresh.store.release(Actor::Scheduler, frozen.clone(), &cap, NOW).await;
         assert_eq!(rule(&refused.expect_err("refused")), Some(Rule::State));
         assert_eq!(fresh.broadcast(notice).await.state, BroadcastState::Approved);
         fresh.store.move_exercise(fresh.author, id, ExerciseState::Running, NOW).await.expect("goes on");
-        fresh.store.release(Actor::Scheduler, frozen, cap, &[], NOW).await.expect("released");
+        fresh.store.release(Actor::Scheduler, frozen, &cap, NOW).await.expect("released");
     }
 }

@@ -7,8 +7,8 @@ use domain::{
 use sea_orm::{ConnectionTrait, Statement};
 use std::time::Duration;
 use store::{
-    Broadcast, ClaimedRow, FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Outcome, Store,
-    StoreError, SubmitPermit, Turn, Worker, WorkerTerms,
+    Broadcast, ClaimedRow, FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Outcome, ReleasePolicy,
+    Snapshot, Store, StoreError, SubmitPermit, Turn, Worker, WorkerTerms,
 };
 use testkit::{DatabaseKind, TestDatabase, fresh_databases};
 
@@ -102,19 +102,29 @@ impl Fresh {
         rows: &[FreezeRow],
         digest: ContentDigest,
     ) -> Result<(), StoreError> {
-        self.store.freeze(self.author, id, rows, digest, "{}", r#"["checked"]"#, NOW).await
+        self.store
+            .freeze(
+                self.author,
+                id,
+                &Snapshot { rows, digest, terms: "{}", findings: r#"["checked"]"#, change: None },
+                NOW,
+            )
+            .await
     }
 
     /// A frozen broadcast to `people` that waits for its signatures.
     pub(crate) async fn awaiting(&self, key: &str, people: i64) -> BroadcastId {
         let id = self.draft(key).await;
         self.freeze(id, &members(people), SIGNED).await;
-        self.store.request_approval(self.author, id, CAP, &[], NOW).await.expect("asked");
+        self.store
+            .request_approval(self.author, id, &ReleasePolicy::capped_at(CAP), NOW)
+            .await
+            .expect("asked");
         id
     }
 
     pub(crate) async fn sign(&self, actor: Actor, id: BroadcastId) -> Result<(u8, u8), StoreError> {
-        let gap = self.store.sign(actor, id, SIGNED, CAP, &[], NOW).await?;
+        let gap = self.store.sign(actor, id, SIGNED, &ReleasePolicy::capped_at(CAP), NOW).await?;
         Ok((gap.given, gap.required))
     }
 
@@ -127,7 +137,7 @@ impl Fresh {
 
     pub(crate) async fn release(&self, id: BroadcastId) -> Result<Approved<Frozen>, StoreError> {
         let frozen = self.frozen(id).await;
-        Ok(self.store.release(self.author, frozen, CAP, &[], NOW).await?.approved)
+        Ok(self.store.release(self.author, frozen, &ReleasePolicy::capped_at(CAP), NOW).await?.approved)
     }
 
     /// Released to the workers.

@@ -8,6 +8,7 @@ mod ends;
 mod exercise;
 mod fresh;
 mod migration;
+mod opening;
 mod recover;
 mod release;
 mod response;

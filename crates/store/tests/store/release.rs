@@ -2,6 +2,7 @@
 
 use crate::fresh::{CAP, Fresh, NOW, SIGNED, rule};
 use domain::{BroadcastState, ContentDigest, Rule};
+use store::ReleasePolicy;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -31,9 +32,10 @@ async fn a_release_that_finds_the_cap_reached_waits_for_one_more_signature_and_a
         let (first, second) = (fresh.approved("first", 2_000).await, fresh.approved("second", 1_001).await);
         fresh.release(first).await.expect("released");
         let frozen = fresh.frozen(second).await;
-        let operators = ["operator@example.jp".to_owned()];
+        let operators = vec!["operator@example.jp".to_owned()];
+        let policy = ReleasePolicy { operators, ..ReleasePolicy::capped_at(CAP) };
         let refused =
-            fresh.store.release(fresh.author, frozen, CAP, &operators, NOW).await.expect_err("over the cap");
+            fresh.store.release(fresh.author, frozen, &policy, NOW).await.expect_err("over the cap");
         assert_eq!(rule(&refused), Some(Rule::DailyCap));
         let waiting = fresh.broadcast(second).await;
         assert_eq!((waiting.state, waiting.released_at), (BroadcastState::AwaitingApproval, None));
@@ -68,7 +70,11 @@ async fn rows_that_are_not_what_was_signed_are_not_released() {
         let before = fresh.fingerprint(id).await;
         let mut frozen = fresh.frozen(id).await;
         frozen.digest = ContentDigest::new([9; 32]);
-        let refused = fresh.store.release(fresh.author, frozen, CAP, &[], NOW).await.expect_err("refused");
+        let refused = fresh
+            .store
+            .release(fresh.author, frozen, &ReleasePolicy::capped_at(CAP), NOW)
+            .await
+            .expect_err("refused");
         assert_eq!(rule(&refused), Some(Rule::Digest));
         assert_eq!(fresh.fingerprint(id).await, before);
     }
@@ -88,10 +94,16 @@ async fn concurrent_releases_never_go_over_the_cap_with_one_signature() {
         for n in 0..20 {
             let id = fresh.draft(&format!("b{n}")).await;
             fresh.freeze(id, &crate::fresh::members(EACH), SIGNED).await;
-            fresh.store.sign(fresh.approver, id, SIGNED, SMALL_CAP, &[], NOW).await.expect("signed");
+            fresh
+                .store
+                .sign(fresh.approver, id, SIGNED, &ReleasePolicy::capped_at(SMALL_CAP), NOW)
+                .await
+                .expect("signed");
             let (store, author, frozen) =
                 (machines[n % machines.len()].clone(), fresh.author, fresh.frozen(id).await);
-            releases.push(async move { store.release(author, frozen, SMALL_CAP, &[], NOW).await });
+            releases.push(async move {
+                store.release(author, frozen, &ReleasePolicy::capped_at(SMALL_CAP), NOW).await
+            });
         }
         let releases: Vec<_> = releases.into_iter().map(tokio::spawn).collect();
         let mut released = 0;

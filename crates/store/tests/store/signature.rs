@@ -2,6 +2,7 @@
 
 use crate::fresh::{CAP, Fresh, NOW, SIGNED, id_of, rule};
 use domain::{Actor, BroadcastState, ContentDigest, Role, Rule};
+use store::ReleasePolicy;
 
 #[tokio::test]
 async fn the_author_never_signs_even_as_an_approver() {
@@ -40,7 +41,11 @@ async fn a_signature_over_what_no_longer_stands_here_is_refused() {
         let id = fresh.awaiting("a", 2).await;
         let before = fresh.fingerprint(id).await;
         let seen = ContentDigest::new([9; 32]);
-        let refused = fresh.store.sign(fresh.approver, id, seen, CAP, &[], NOW).await.expect_err("refused");
+        let refused = fresh
+            .store
+            .sign(fresh.approver, id, seen, &ReleasePolicy::capped_at(CAP), NOW)
+            .await
+            .expect_err("refused");
         assert_eq!(rule(&refused), Some(Rule::Digest));
         assert_eq!(fresh.fingerprint(id).await, before);
     }

@@ -3,16 +3,17 @@
 use crate::fresh::{CAP, Fresh, NOW};
 use domain::Actor;
 use std::collections::BTreeSet;
-use store::StaffMailKind;
+use store::{ReleasePolicy, StaffMailKind};
 
 #[tokio::test]
 async fn a_cap_alert_goes_once_to_every_approver_and_operator() {
     for fresh in Fresh::each().await {
-        let operators = ["ops@example.jp".to_owned(), "approver@example.jp".to_owned()];
+        let operators = vec!["ops@example.jp".to_owned(), "approver@example.jp".to_owned()];
+        let policy = ReleasePolicy { operators, ..ReleasePolicy::capped_at(CAP) };
         let id = fresh.draft("a").await;
         fresh.freeze(id, &crate::fresh::members(3_001), crate::fresh::SIGNED).await;
-        fresh.store.request_approval(fresh.author, id, CAP, &operators, NOW).await.expect("asked");
-        let sign = fresh.store.sign(fresh.approver, id, crate::fresh::SIGNED, CAP, &operators, NOW);
+        fresh.store.request_approval(fresh.author, id, &policy, NOW).await.expect("asked");
+        let sign = fresh.store.sign(fresh.approver, id, crate::fresh::SIGNED, &policy, NOW);
         sign.await.expect("signed");
         assert_eq!(fresh.store.alerts(id).await.expect("counted"), (3, 0), "nobody twice");
 

@@ -77,6 +77,7 @@ said-returned = Returned to the author.
 said-rejected = Rejected.
 said-sent = Sending has begun. It goes on when this page is closed.
 said-stopped = Stopped.
+said-continued = The rest is being sent.
 said-resumed = Resumed.
 said-cancelled = Cancelled.
 said-settled = The unknown recipients are settled.

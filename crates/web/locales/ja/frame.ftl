@@ -77,6 +77,7 @@ said-returned = 差し戻しました。
 said-rejected = 却下しました。
 said-sent = 送信を始めました。この画面を閉じても送信は続きます。
 said-stopped = 停止しました。
+said-continued = 残りの送信を始めました。
 said-resumed = 再開しました。
 said-cancelled = 中止しました。
 said-settled = 到達不明の宛先を処理しました。

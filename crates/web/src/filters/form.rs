@@ -37,6 +37,11 @@ impl Form {
         self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
     }
 
+    /// All values of a field.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
     /// Every field by name; the first value of a name stands.
     pub(crate) fn by_name(&self) -> std::collections::BTreeMap<String, String> {
         self.0.iter().rev().cloned().collect()

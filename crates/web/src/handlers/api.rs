@@ -45,6 +45,12 @@ fn broadcast_steps(routes: &mut Routes) {
     routes.add(post("api.broadcasts.send", "/api/v1/broadcasts/{id}/send", Door::Api), path, send);
     let path = warp::path!("api" / "v1" / "broadcasts" / BroadcastId / "stop");
     routes.add(post("api.broadcasts.stop", "/api/v1/broadcasts/{id}/stop", Door::Api), path, stop);
+    let path = warp::path!("api" / "v1" / "broadcasts" / BroadcastId / "continue");
+    routes.add(
+        post("api.broadcasts.continue", "/api/v1/broadcasts/{id}/continue", Door::Api),
+        path,
+        continue_,
+    );
     let path = warp::path!("api" / "v1" / "broadcasts" / BroadcastId / "resume");
     routes.add(post("api.broadcasts.resume", "/api/v1/broadcasts/{id}/resume", Door::Api), path, resume);
     let path = warp::path!("api" / "v1" / "broadcasts" / BroadcastId / "cancel");
@@ -72,6 +78,8 @@ struct NewNoticeBody {
 struct ApproveBody {
     digest: Option<String>,
     confirmation: Option<String>,
+    #[serde(default)]
+    confirmed: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -153,8 +161,8 @@ async fn approve(call: Call, id: BroadcastId) -> Result<Response, Fault> {
         .digest
         .map(|text| text.parse::<ContentDigest>().map_err(|_| Fault::BadValue("digest")))
         .transpose()?;
-    let confirmation = body.confirmation.as_deref();
-    let answer = call.app.web.desk.approve(actor(&call)?, id, seen, confirmation).await?;
+    let confirmed: Vec<String> = body.confirmation.into_iter().chain(body.confirmed).collect();
+    let answer = call.app.web.desk.approve(actor(&call)?, id, seen, &confirmed).await?;
     Ok(reply::json(&answer))
 }
 
@@ -178,6 +186,11 @@ async fn send(call: Call, id: BroadcastId) -> Result<Response, Fault> {
 async fn stop(call: Call, id: BroadcastId) -> Result<Response, Fault> {
     let answer = call.app.web.desk.stop(actor(&call)?, id).await?;
     Ok(reply::json(&answer))
+}
+
+async fn continue_(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    call.app.web.desk.continue_after_canary(actor(&call)?, id).await?;
+    status(call, id).await
 }
 
 async fn resume(call: Call, id: BroadcastId) -> Result<Response, Fault> {

@@ -10,8 +10,8 @@ use crate::{
     filters::Call,
     i18n::Texts,
     pages::{
-        BroadcastPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, May, SignatureView, Stopped,
-        Times, broadcast_chip, delivery_fill, grouped, html,
+        BroadcastPage, CanaryView, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, May,
+        SignatureView, Stopped, Times, broadcast_chip, delivery_fill, grouped, html,
     },
 };
 use domain::{BroadcastId, BroadcastState, DeliveryState, HoldReason, Signature, StaffId, Tally};
@@ -38,7 +38,7 @@ pub(crate) async fn live(call: Call, id: BroadcastId) -> Result<Response, Fault>
     call.app.web.store.broadcast(id).await?.ok_or(Fault::NotFound)?;
     events::stream(call, move |call| async move {
         let seen = Seen::read(&call, id).await?;
-        let counts = counts(&call, &seen.broadcast, seen.tally);
+        let counts = counts(&call, &seen.broadcast, seen.tally, seen.trouble.clone());
         Ok(Moment { stamp: seen.stamp(), parts: vec![("counts", counts)] })
     })
 }
@@ -48,6 +48,8 @@ struct Seen {
     broadcast: Broadcast,
     tally: Tally,
     signatures: Vec<Signature>,
+    /// What keeps mail from leaving.
+    trouble: Option<String>,
 }
 
 impl Seen {
@@ -56,13 +58,16 @@ impl Seen {
         let broadcast = store.broadcast(id).await?.ok_or(Fault::NotFound)?;
         let tally = store.tally(id).await?;
         let signatures = store.signatures(id).await?;
-        Ok(Self { broadcast, tally, signatures })
+        let sending = broadcast.state == BroadcastState::Sending;
+        let trouble = if sending { store.relay_trouble().await? } else { None };
+        Ok(Self { broadcast, tally, signatures, trouble })
     }
 
     /// Changes whenever other buttons are due.
     fn stamp(&self) -> String {
         let settle = if self.tally.unknown > 0 { "unknown" } else { "known" };
-        format!("{}-{}-{settle}", self.broadcast.state, self.signatures.len())
+        let canary = if self.broadcast.canary.is_some() { "canary" } else { "open" };
+        format!("{}-{}-{settle}-{canary}", self.broadcast.state, self.signatures.len())
     }
 
     fn may(&self, call: &Call) -> May {
@@ -83,6 +88,9 @@ impl Seen {
             decline: judge && matches!(state, S::Preflighted | S::AwaitingApproval | S::Approved),
             send: author && state == S::Approved,
             stop: role.may_stop() && state == S::Sending,
+            continue_: (author || role.may_approve())
+                && state == S::Sending
+                && self.broadcast.canary.is_some(),
             resume: judge && state == S::Stopped,
             cancel: role.may_stop() && may_cancel(state),
             settle: author && self.tally.unknown > 0 && state.is_released(),
@@ -101,7 +109,7 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
     let times = Times { zone: web.settings.time_zone, texts: t };
     let names = names(call).await?;
     let (may, stamp) = (seen.may(call), seen.stamp());
-    let Seen { broadcast, tally, signatures } = seen;
+    let Seen { broadcast, tally, signatures, trouble } = seen;
     let needed = needed(call, &broadcast).await?;
     let valid = |signature: &Signature| {
         Some(signature.digest) == broadcast.digest
@@ -129,8 +137,9 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         finish_by: broadcast.finish_by.map(|at| times.long(at)),
         exercise: exercise_of(call, broadcast.id).await?,
         may,
+        canary: canary(&times, &broadcast),
         stopped: stopped(t, broadcast.state, tally),
-        counts: counts(call, &broadcast, tally),
+        counts: counts(call, &broadcast, tally, trouble),
         released: broadcast.released_at.is_some(),
         replies,
         from: web.desk.settings().from.clone(),
@@ -149,8 +158,7 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         signed: u8::try_from(signatures.iter().filter(|signature| valid(signature)).count())
             .unwrap_or(u8::MAX),
         needed,
-        over_cap: needed > 1,
-        cap_reason: t.with("approvals-cap", "cap", grouped(web.desk.settings().daily_cap)),
+        second_reason: (needed > 1).then(|| second_reason(call, &broadcast)),
         signatures: signatures
             .iter()
             .map(|signature| SignatureView {
@@ -182,8 +190,26 @@ async fn needed(call: &Call, broadcast: &Broadcast) -> Result<u8, Fault> {
     if broadcast.signatures_required > 0 {
         return Ok(broadcast.signatures_required);
     }
-    let cap = call.app.web.desk.settings().daily_cap;
+    let cap = call.app.web.desk.settings().policy.daily_cap;
     Ok(call.app.web.store.signatures_needed(broadcast, cap).await?.get())
+}
+
+fn second_reason(call: &Call, broadcast: &Broadcast) -> String {
+    let t = call.texts();
+    if broadcast.change.is_some_and(|change| change.is_unusual()) {
+        return t.get("approvals-change");
+    }
+    t.with("approvals-cap", "cap", grouped(call.app.web.desk.settings().policy.daily_cap))
+}
+
+/// While a first batch is out and the rest waits for it.
+fn canary(times: &Times, broadcast: &Broadcast) -> Option<CanaryView> {
+    let canary = broadcast.canary.filter(|_| broadcast.state == BroadcastState::Sending)?;
+    Some(CanaryView {
+        recipients: grouped(canary.recipients),
+        rest: grouped(broadcast.recipients.saturating_sub(canary.recipients)),
+        until: canary.until.map(|at| times.clock(at)),
+    })
 }
 
 async fn exercise_of(call: &Call, id: BroadcastId) -> Result<Option<(domain::ExerciseId, String)>, Fault> {
@@ -194,7 +220,7 @@ async fn exercise_of(call: &Call, id: BroadcastId) -> Result<Option<(domain::Exe
 }
 
 /// The table and bar of counts; the rows add up to the total because both come from one tally.
-pub(super) fn counts(call: &Call, broadcast: &Broadcast, tally: Tally) -> String {
+fn counts(call: &Call, broadcast: &Broadcast, tally: Tally, trouble: Option<String>) -> String {
     let total = tally.total();
     let mut x = 0;
     let mut parts = Vec::new();
@@ -218,6 +244,7 @@ pub(super) fn counts(call: &Call, broadcast: &Broadcast, tally: Tally) -> String
         accepted: grouped(tally.accepted),
         total: grouped(total),
         eta: eta(call, broadcast, tally),
+        trouble,
         rows,
         parts,
     })
@@ -332,6 +359,8 @@ struct StoredFinding {
     text: String,
     #[serde(default)]
     args: BTreeMap<String, String>,
+    #[serde(default)]
+    confirm: bool,
 }
 
 /// Findings in the reader's language; a rule without a text of its own keeps its English sentence.
@@ -353,6 +382,7 @@ fn findings(t: Texts, stored: &str) -> Vec<FindingView> {
                 level: t.word("level", &finding.level),
                 text: if text == id { finding.text } else { text },
                 rule: finding.rule,
+                confirm: finding.confirm,
             }
         })
         .collect()

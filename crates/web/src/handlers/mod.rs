@@ -162,7 +162,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 14] = [
+const SAYINGS: [&str; 15] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -172,6 +172,7 @@ const SAYINGS: [&str; 14] = [
     "rejected",
     "sent",
     "stopped",
+    "continued",
     "resumed",
     "cancelled",
     "settled",

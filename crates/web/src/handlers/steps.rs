@@ -25,6 +25,8 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(post("broadcasts.send", "/broadcasts/{id}/send", Door::Staff), path, send);
     let path = warp::path!("broadcasts" / BroadcastId / "stop");
     routes.add(post("broadcasts.stop", "/broadcasts/{id}/stop", Door::Staff), path, stop);
+    let path = warp::path!("broadcasts" / BroadcastId / "continue");
+    routes.add(post("broadcasts.continue", "/broadcasts/{id}/continue", Door::Staff), path, continue_);
     let path = warp::path!("broadcasts" / BroadcastId / "resume");
     routes.add(post("broadcasts.resume", "/broadcasts/{id}/resume", Door::Staff), path, resume);
     let path = warp::path!("broadcasts" / BroadcastId / "cancel");
@@ -46,8 +48,8 @@ async fn request(call: Call, id: BroadcastId) -> Result<Response, Fault> {
 /// What is signed is the digest that stood on the page the approver read.
 async fn approve(call: Call, id: BroadcastId) -> Result<Response, Fault> {
     let seen: ContentDigest = call.form.get("digest").parse().map_err(|_| Fault::BadForm)?;
-    let confirmation = call.form.get("confirmation");
-    call.app.web.desk.approve(actor(&call)?, id, Some(seen), Some(confirmation)).await?;
+    let confirmed: Vec<String> = call.form.all("confirmation").map(str::to_owned).collect();
+    call.app.web.desk.approve(actor(&call)?, id, Some(seen), &confirmed).await?;
     Ok(done(id, "approved"))
 }
 
@@ -69,6 +71,11 @@ async fn send(call: Call, id: BroadcastId) -> Result<Response, Fault> {
 async fn stop(call: Call, id: BroadcastId) -> Result<Response, Fault> {
     call.app.web.desk.stop(actor(&call)?, id).await?;
     Ok(done(id, "stopped"))
+}
+
+async fn continue_(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    call.app.web.desk.continue_after_canary(actor(&call)?, id).await?;
+    Ok(done(id, "continued"))
 }
 
 async fn resume(call: Call, id: BroadcastId) -> Result<Response, Fault> {

@@ -43,6 +43,7 @@ pub(crate) struct May {
     pub(crate) decline: bool,
     pub(crate) send: bool,
     pub(crate) stop: bool,
+    pub(crate) continue_: bool,
     pub(crate) resume: bool,
     pub(crate) cancel: bool,
     pub(crate) settle: bool,
@@ -55,6 +56,17 @@ pub(crate) struct FindingView {
     pub(crate) level: String,
     pub(crate) rule: String,
     pub(crate) text: String,
+    /// Whoever signs says that they have seen it.
+    pub(crate) confirm: bool,
+}
+
+/// A first batch that the rest waits for.
+#[derive(Debug, Clone)]
+pub(crate) struct CanaryView {
+    pub(crate) recipients: String,
+    pub(crate) rest: String,
+    /// When the rest follows by itself.
+    pub(crate) until: Option<String>,
 }
 
 /// One signature.
@@ -83,6 +95,7 @@ pub(crate) struct BroadcastPage {
     pub(crate) finish_by: Option<String>,
     pub(crate) exercise: Option<(ExerciseId, String)>,
     pub(crate) may: May,
+    pub(crate) canary: Option<CanaryView>,
     /// Rendered [`Stopped`], or empty.
     pub(crate) stopped: String,
     /// Rendered [`Counts`].
@@ -107,8 +120,8 @@ pub(crate) struct BroadcastPage {
     pub(crate) signatures: Vec<SignatureView>,
     pub(crate) signed: u8,
     pub(crate) needed: u8,
-    pub(crate) over_cap: bool,
-    pub(crate) cap_reason: String,
+    /// Why more than one signature is needed.
+    pub(crate) second_reason: Option<String>,
     pub(crate) confirmation: Option<&'static str>,
     pub(crate) send_label: String,
 }
@@ -139,6 +152,8 @@ pub(crate) struct Counts {
     pub(crate) accepted: String,
     pub(crate) total: String,
     pub(crate) eta: Option<String>,
+    /// What keeps mail from leaving, as the relay or the network said it.
+    pub(crate) trouble: Option<String>,
     pub(crate) rows: Vec<CountRow>,
     pub(crate) parts: Vec<CountPart>,
 }

@@ -17,8 +17,8 @@ mod tile_map;
 
 pub(crate) use answer::{AnswerPage, ChoiceView, PlainPage, QuestionView, VerifyPage, VerifyRow};
 pub(crate) use broadcast::{
-    BroadcastPage, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView, LedgerPage,
-    LedgerView, May, NewBroadcastPage, SignatureView, Stopped, delivery_chip, delivery_fill,
+    BroadcastPage, CanaryView, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView,
+    LedgerPage, LedgerView, May, NewBroadcastPage, SignatureView, Stopped, delivery_chip, delivery_fill,
 };
 pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, TimelineItem};
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};

@@ -302,11 +302,10 @@ fn desk_settings() -> DeskSettings {
         contact: "事務局 03-0000-0000".into(),
         public_url: "https://drill.example.jp".into(),
         sink_domain: "reply.example.jp".into(),
-        daily_cap: 3_000,
+        policy: store::ReleasePolicy::capped_at(3_000),
         rates: vec!["10/s".parse().expect("a rate")],
         connections: 4,
         one_click_unsubscribe: false,
-        operators: vec![],
         time_zone: chrono_tz::Asia::Tokyo,
     }
 }
@@ -430,7 +429,7 @@ impl Stage<'_> {
                 }
             }
         };
-        self.desk.approve(self.actor(Role::Approver), sent, None, None).await.expect("approved");
+        self.desk.approve(self.actor(Role::Approver), sent, None, &[]).await.expect("approved");
         timeline.tick().await.expect("released");
         self.deliver(sent, members.len()).await;
         self.answer(sent, members).await;

@@ -68,7 +68,7 @@ pub(super) async fn run(
             return done(attempts::show(installation, id, &member_no, format).await);
         }
         BroadcastCommand::Approve { id, confirm } => {
-            let answer = desk.approve(actor, id, None, confirm.as_deref()).await?;
+            let answer = desk.approve(actor, id, None, &confirm).await?;
             return done(format.print(&answer, show_approval));
         }
         BroadcastCommand::Stop { id: Some(id), all: _ } => {
@@ -85,6 +85,7 @@ pub(super) async fn run(
             desk.return_to_author(actor, id, &reason).await.map(|()| id)
         }
         BroadcastCommand::Reject { id, reason } => desk.reject(actor, id, &reason).await.map(|()| id),
+        BroadcastCommand::Continue { id } => desk.continue_after_canary(actor, id).await.map(|()| id),
         BroadcastCommand::Resume { id, reason } => desk.resume(actor, id, &reason).await.map(|()| id),
         BroadcastCommand::Cancel { id, reason } => desk.cancel(actor, id, &reason).await.map(|()| id),
         BroadcastCommand::Send { id, wait } => {

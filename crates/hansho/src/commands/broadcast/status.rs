@@ -2,7 +2,7 @@
 
 use crate::{installation::Installation, output::Format};
 use anyhow::Result;
-use domain::{BroadcastId, BroadcastState, Nature, Tally};
+use domain::{BroadcastId, BroadcastState, Nature, Tally, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 use store::{Broadcast, StoreError};
@@ -19,6 +19,16 @@ struct Status {
     total: u64,
     #[serde(flatten)]
     tally: Tally,
+    /// The first batch, while the rest waits for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryStatus>,
+}
+
+#[derive(Serialize)]
+struct CanaryStatus {
+    recipients: u64,
+    /// None where a person says "continue".
+    continues_at: Option<String>,
 }
 
 pub(super) async fn one(installation: &Installation, id: BroadcastId, format: Format) -> Result<()> {
@@ -55,12 +65,16 @@ async fn status_of(installation: &Installation, broadcast: Broadcast) -> Result<
         subject: broadcast.subject,
         total: tally.total(),
         tally,
+        canary: broadcast.canary.map(|canary| CanaryStatus {
+            recipients: canary.recipients,
+            continues_at: canary.until.map(Timestamp::to_rfc3339),
+        }),
     })
 }
 
 fn show(status: &Status) -> String {
     let t = status.tally;
-    format!(
+    let mut line = format!(
         "{} [{}] {} {}\n  {} = {} accepted + {} pending + {} submitting + {} deferred + {} rejected + {} unknown \
          + {} held + {} gave up + {} cancelled",
         status.id,
@@ -77,5 +91,15 @@ fn show(status: &Status) -> String {
         t.held,
         t.gave_up,
         t.cancelled
-    )
+    );
+    if let Some(canary) = &status.canary {
+        let then = canary.continues_at.as_ref().map_or("somebody says so".to_owned(), |at| {
+            format!("{at} if they were accepted, or somebody says so")
+        });
+        line += &format!(
+            "\n  the first {} go; the others wait until {then}: hansho broadcast continue {}",
+            canary.recipients, status.id
+        );
+    }
+    line
 }

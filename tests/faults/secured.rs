@@ -1,0 +1,270 @@
+//! A relay that cannot be trusted, or does not let us in: no mail goes to it, none in the clear and
+//! none lost; people read why; and where there is a second relay, that one takes the mail.
+
+use domain::BroadcastState;
+use hansho_tests::{PATIENCE, Society, until};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rehearsal::relay::{CaptureRelay, Script};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use testkit::SystemClock;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+
+/// How a relay with `STARTTLS` and a login can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As it should be.
+    Good,
+    /// Somebody on the way took STARTTLS out of what it offers.
+    Stripped,
+    /// It offers STARTTLS, and then cannot.
+    Unable,
+    /// Its certificate ran out.
+    Expired,
+    /// Its certificate is another machine's.
+    OtherName,
+    /// Nobody we trust signed its certificate.
+    Untrusted,
+    /// The password is wrong.
+    WrongPassword,
+}
+
+/// And what people read then.
+const CASES: [(Manner, &str); 6] = [
+    (Manner::Stripped, "no STARTTLS"),
+    (Manner::Unable, "454"),
+    (Manner::Expired, "xpired"),
+    (Manner::OtherName, "not valid for"),
+    (Manner::Untrusted, "invalid peer certificate"),
+    (Manner::WrongPassword, "535"),
+];
+
+struct SecureRelay {
+    url: String,
+    /// PEM of whom to trust.
+    trusted: String,
+    /// Envelopes that were begun before the connection was secured.
+    in_the_clear: Arc<AtomicU32>,
+    taken: Arc<AtomicU32>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for SecureRelay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an issuer")
+}
+
+fn acceptor(manner: Manner, issuer: &CertifiedIssuer<'static, KeyPair>) -> TlsAcceptor {
+    let name = if manner == Manner::OtherName { "other.example.jp" } else { "localhost" };
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    if manner == Manner::Expired {
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    }
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, issuer).expect("a certificate");
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate with its key");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+impl SecureRelay {
+    async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let port = listener.local_addr().expect("an address").port();
+        let (issuer, stranger) = (issuer(), issuer());
+        let trusted = if manner == Manner::Untrusted { stranger.pem() } else { issuer.pem() };
+        let tls = acceptor(manner, &issuer);
+        let (in_the_clear, taken) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let counters = (in_the_clear.clone(), taken.clone());
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (tls, (clear, taken)) = (tls.clone(), counters.clone());
+                // How a connection ends is the client's business.
+                tokio::spawn(async move { session(stream, manner, tls, &clear, &taken).await.ok() });
+            }
+        });
+        let url = format!("smtp+starttls://drill:secret@localhost:{port}");
+        Self { url, trusted, in_the_clear, taken, task }
+    }
+}
+
+async fn session(
+    stream: TcpStream,
+    manner: Manner,
+    tls: TlsAcceptor,
+    clear: &AtomicU32,
+    taken: &AtomicU32,
+) -> std::io::Result<()> {
+    let offer = if manner == Manner::Stripped { "250 8BITMIME" } else { "250-8BITMIME\r\n250 STARTTLS" };
+    let mut plain = BufReader::new(stream);
+    say(&mut plain, "220 secure.invalid ESMTP").await?;
+    if speak(&mut plain, manner, offer, clear).await? {
+        let mut secure = BufReader::new(tls.accept(plain.into_inner()).await?);
+        speak(&mut secure, manner, "250 AUTH PLAIN LOGIN", taken).await?;
+    }
+    Ok(())
+}
+
+/// Obeys until the connection ends, or until it is to be secured: then true. Counts mails.
+async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    manner: Manner,
+    offer: &str,
+    mails: &AtomicU32,
+) -> std::io::Result<bool> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(false);
+        }
+        let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "EHLO" => say(stream, &format!("250-secure.invalid\r\n{offer}")).await?,
+            "STAR" if manner == Manner::Unable => say(stream, "454 4.7.0 TLS not available").await?,
+            "STAR" => {
+                say(stream, "220 2.0.0 go on").await?;
+                return Ok(true);
+            }
+            "AUTH" if manner == Manner::WrongPassword => say(stream, "535 5.7.8 who are you?").await?,
+            "AUTH" => say(stream, "235 2.7.0 welcome").await?,
+            "DATA" => {
+                say(stream, "354 go on").await?;
+                while line.trim_end() != "." {
+                    line.clear();
+                    if stream.read_line(&mut line).await? == 0 {
+                        return Ok(false);
+                    }
+                }
+                mails.fetch_add(1, Ordering::SeqCst);
+                say(stream, "250 2.0.0 taken").await?;
+            }
+            "QUIT" => return Ok(false),
+            _ => say(stream, "250 2.0.0 ok").await?,
+        }
+    }
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, reply: &str) -> std::io::Result<()> {
+    stream.write_all(format!("{reply}\r\n").as_bytes()).await?;
+    stream.flush().await
+}
+
+/// A society whose preferred relay is this one; its own capture relay is the second.
+async fn sent_by_the_second(manner: Manner, said: &str) {
+    let relay = SecureRelay::start(manner).await;
+    let society = Society::plan().members(6).found().await;
+    let bundle = society.path("trusted.pem");
+    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
+    let notice = society.released("訓練開始のお知らせ").await;
+    let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
+    let bundle = bundle.display().to_string();
+    let overrides = [
+        ("HANSHO_RELAY__URL", relay.url.as_str()),
+        ("HANSHO_RELAY__FALLBACK", &fallback),
+        ("SSL_CERT_FILE", &bundle),
+    ];
+    let serve = society.serve_with(&["broadcaster"], &overrides).await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let trouble = until("people to be told", PATIENCE, async || {
+        society.store().relay_trouble().await.expect("readable")
+    });
+    let trouble = trouble.await;
+    assert!(trouble.contains(said), "{manner:?}: {trouble}");
+    assert!(!trouble.contains("secret"), "{trouble}");
+    assert_eq!(relay.in_the_clear.load(Ordering::SeqCst), 0, "{manner:?}: a mail in the clear");
+    assert_eq!(relay.taken.load(Ordering::SeqCst), 0, "{manner:?}");
+    assert_eq!(society.dots().len(), 6, "{manner:?}");
+    let by = society.relay.addr().to_string();
+    let rows = notice.ledger().await;
+    assert!(rows.iter().all(|row| row.relay.as_deref() == Some(by.as_str())), "{manner:?}: {rows:?}");
+    drop(serve);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_not_secure_gets_nothing_and_the_next_one_is_used() {
+    let [a, b, c, d, e, f] = CASES.map(|(manner, said)| sent_by_the_second(manner, said));
+    tokio::join!(a, b, c, d, e, f);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secure_relay_is_used_and_without_trust_everything_waits() {
+    let relay = SecureRelay::start(Manner::Good).await;
+    let society = Society::plan().members(4).found().await;
+    let bundle = society.path("trusted.pem");
+    std::fs::write(&bundle, issuer().pem()).expect("a bundle can be written");
+    let bundle = bundle.display().to_string();
+    let overrides = [("HANSHO_RELAY__URL", relay.url.as_str()), ("SSL_CERT_FILE", &bundle)];
+    let notice = society.released("訓練開始のお知らせ").await;
+    let serve = society.serve_with(&["broadcaster"], &overrides).await;
+    let untrusted = until("people to be told", PATIENCE, async || {
+        society.store().relay_trouble().await.expect("readable")
+    });
+    assert!(untrusted.await.contains("invalid peer certificate"));
+    assert_eq!(notice.tally().await.pending, 4, "nobody was tried, nobody refused");
+    let _ended = serve.terminate().await.with_code(0);
+    assert_eq!(society.store().relay_trouble().await.expect("readable"), None, "nobody is at work");
+
+    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
+    let _serve = society.serve_with(&["broadcaster"], &overrides).await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    assert_eq!(relay.taken.load(Ordering::SeqCst), 4);
+    assert_eq!(relay.in_the_clear.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preferred_relay_that_comes_back_is_used_again() {
+    let society = Society::plan().members(5).found().await;
+    let preferred = society.relay.addr();
+    society.relay.stop().await;
+    let second =
+        CaptureRelay::start((Ipv4Addr::LOCALHOST, 0).into(), Script::accept_all(), Arc::new(SystemClock));
+    let second = second.await.expect("a relay can listen");
+    let fallback = format!("[\"smtp://{}\"]", second.addr());
+    let _serve = society.serve_with(&["broadcaster"], &[("HANSHO_RELAY__FALLBACK", &fallback)]).await;
+    let first = society.released("その1").await;
+    first.becomes(BroadcastState::Completed, PATIENCE).await;
+    assert_eq!(second.count(), 5, "the second one while the first is away");
+
+    let back = society.another_relay(Script::accept_all()).await;
+    assert_eq!(back.addr(), preferred);
+    let mut broadcasts = 1;
+    let used = until("the preferred relay to be used again", PATIENCE, async || {
+        broadcasts += 1;
+        let next = society.released(&format!("その{broadcasts}")).await;
+        next.becomes(BroadcastState::Completed, PATIENCE).await;
+        (back.count() > 0).then_some(())
+    });
+    used.await;
+    assert_eq!(back.count() + second.count(), 5 * broadcasts, "everybody once for each notice");
+}
