@@ -27,8 +27,8 @@ async fn a_repeated_text_is_confirmed_and_a_first_batch_waits_for_a_look() {
     desk.open(&format!("/broadcasts/{}", first.id())).await;
     desk.shows("まず4人に送っています").await;
     first.counts("the first batch to be out", PATIENCE, |tally| tally.accepted == 4).await;
-    desk.keep_picture("canary-waits", DESKTOP).await;
-    desk.keep_picture("canary-waits", PHONE).await;
+    desk.keep_picture("canary-waits-desk", DESKTOP).await;
+    desk.keep_picture("canary-waits-phone", PHONE).await;
     desk.press(CONTINUE).await;
     desk.shows("残りの送信を始めました。").await;
     first.becomes(BroadcastState::Completed, PATIENCE).await;
@@ -41,8 +41,8 @@ async fn a_repeated_text_is_confirmed_and_a_first_batch_waits_for_a_look() {
     office.sign_in(&society.approver).await;
     office.open(&format!("/broadcasts/{}", again.id())).await;
     office.shows("すでに送っています").await;
-    office.keep_picture("same-text-to-confirm", DESKTOP).await;
-    office.keep_picture("same-text-to-confirm", PHONE).await;
+    office.keep_picture("same-text-to-confirm-desk", DESKTOP).await;
+    office.keep_picture("same-text-to-confirm-phone", PHONE).await;
     // The browser itself asks for the tick; nothing is posted.
     office.press(APPROVE).await;
     assert_eq!(again.state().await, BroadcastState::Preflighted);

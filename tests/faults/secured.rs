@@ -9,7 +9,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 use testkit::SystemClock;
@@ -44,6 +44,8 @@ enum Manner {
     Untrusted,
     /// The password is wrong.
     WrongPassword,
+    /// It does not pass our mail on, until somebody changes its settings.
+    Denying,
 }
 
 /// And what people read then.
@@ -60,10 +62,17 @@ struct SecureRelay {
     url: String,
     /// PEM of whom to trust.
     trusted: String,
-    /// Envelopes that were begun before the connection was secured.
+    seen: Seen,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    /// Mails that came before the connection was secured.
     in_the_clear: Arc<AtomicU32>,
     taken: Arc<AtomicU32>,
-    task: JoinHandle<()>,
+    /// Somebody changed the relay's settings.
+    mended: Arc<AtomicBool>,
 }
 
 impl Drop for SecureRelay {
@@ -104,33 +113,27 @@ impl SecureRelay {
         let (issuer, stranger) = (issuer(), issuer());
         let trusted = if manner == Manner::Untrusted { stranger.pem() } else { issuer.pem() };
         let tls = acceptor(manner, &issuer);
-        let (in_the_clear, taken) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let counters = (in_the_clear.clone(), taken.clone());
+        let seen = Seen::default();
+        let shown = seen.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tls, (clear, taken)) = (tls.clone(), counters.clone());
+                let (tls, seen) = (tls.clone(), shown.clone());
                 // How a connection ends is the client's business.
-                tokio::spawn(async move { session(stream, manner, tls, &clear, &taken).await.ok() });
+                tokio::spawn(async move { session(stream, manner, tls, &seen).await.ok() });
             }
         });
         let url = format!("smtp+starttls://drill:secret@localhost:{port}");
-        Self { url, trusted, in_the_clear, taken, task }
+        Self { url, trusted, seen, task }
     }
 }
 
-async fn session(
-    stream: TcpStream,
-    manner: Manner,
-    tls: TlsAcceptor,
-    clear: &AtomicU32,
-    taken: &AtomicU32,
-) -> std::io::Result<()> {
+async fn session(stream: TcpStream, manner: Manner, tls: TlsAcceptor, seen: &Seen) -> std::io::Result<()> {
     let offer = if manner == Manner::Stripped { "250 8BITMIME" } else { "250-8BITMIME\r\n250 STARTTLS" };
     let mut plain = BufReader::new(stream);
     say(&mut plain, "220 secure.invalid ESMTP").await?;
-    if speak(&mut plain, manner, offer, clear).await? {
+    if speak(&mut plain, manner, offer, &seen.in_the_clear, seen).await? {
         let mut secure = BufReader::new(tls.accept(plain.into_inner()).await?);
-        speak(&mut secure, manner, "250 AUTH PLAIN LOGIN", taken).await?;
+        speak(&mut secure, manner, "250 AUTH PLAIN LOGIN", &seen.taken, seen).await?;
     }
     Ok(())
 }
@@ -141,6 +144,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     manner: Manner,
     offer: &str,
     mails: &AtomicU32,
+    seen: &Seen,
 ) -> std::io::Result<bool> {
     let mut line = String::new();
     loop {
@@ -155,6 +159,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             "STAR" => {
                 say(stream, "220 2.0.0 go on").await?;
                 return Ok(true);
+            }
+            "RCPT" if manner == Manner::Denying && !seen.mended.load(Ordering::SeqCst) => {
+                say(stream, "554 5.7.1 <somebody@example.jp>: Relay access denied").await?;
             }
             "AUTH" if manner == Manner::WrongPassword => say(stream, "535 5.7.8 who are you?").await?,
             "AUTH" => say(stream, "235 2.7.0 welcome").await?,
@@ -202,8 +209,8 @@ async fn sent_by_the_second(manner: Manner, said: &str) {
     let trouble = trouble.await;
     assert!(trouble.contains(said), "{manner:?}: {trouble}");
     assert!(!trouble.contains("secret"), "{trouble}");
-    assert_eq!(relay.in_the_clear.load(Ordering::SeqCst), 0, "{manner:?}: a mail in the clear");
-    assert_eq!(relay.taken.load(Ordering::SeqCst), 0, "{manner:?}");
+    assert_eq!(relay.seen.in_the_clear.load(Ordering::SeqCst), 0, "{manner:?}: a mail in the clear");
+    assert_eq!(relay.seen.taken.load(Ordering::SeqCst), 0, "{manner:?}");
     assert_eq!(society.dots().len(), 6, "{manner:?}");
     let by = society.relay.addr().to_string();
     let rows = notice.ledger().await;
@@ -238,8 +245,8 @@ async fn a_secure_relay_is_used_and_without_trust_everything_waits() {
     std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
     let _serve = society.serve_with(&["broadcaster"], &overrides).await;
     notice.becomes(BroadcastState::Completed, PATIENCE).await;
-    assert_eq!(relay.taken.load(Ordering::SeqCst), 4);
-    assert_eq!(relay.in_the_clear.load(Ordering::SeqCst), 0);
+    assert_eq!(relay.seen.taken.load(Ordering::SeqCst), 4);
+    assert_eq!(relay.seen.in_the_clear.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,4 +274,38 @@ async fn a_preferred_relay_that_comes_back_is_used_again() {
     });
     used.await;
     assert_eq!(back.count() + second.count(), 5 * broadcasts, "everybody once for each notice");
+}
+
+/// A mistaken change of the relay's settings says the same of everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_denies_everybody_does_not_reject_an_audience_row_by_row() {
+    const CONNECTIONS: u64 = 2;
+    const BELIEVED_MAX: u64 = 10 + CONNECTIONS;
+    let relay = SecureRelay::start(Manner::Denying).await;
+    let society = Society::plan().members(60).found().await;
+    let bundle = society.path("trusted.pem");
+    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
+    let bundle = bundle.display().to_string();
+    let connections = CONNECTIONS.to_string();
+    let overrides = [
+        ("HANSHO_RELAY__URL", relay.url.as_str()),
+        ("HANSHO_RELAY__CONNECTIONS", &connections),
+        ("HANSHO_BROADCAST__RETRY_FIRST", "1s"),
+        ("SSL_CERT_FILE", &bundle),
+    ];
+    let notice = society.released("訓練開始のお知らせ").await;
+    let _serve = society.serve_with(&["broadcaster"], &overrides).await;
+    let trouble = until("people to be told", PATIENCE, async || {
+        society.store().relay_trouble().await.expect("readable")
+    });
+    let trouble = trouble.await;
+    assert!(trouble.contains("554 5.7.1") && !trouble.contains("somebody"), "{trouble}");
+    let tally = notice.tally().await;
+    assert!(tally.rejected <= BELIEVED_MAX, "{tally:?}");
+
+    relay.seen.mended.store(true, Ordering::SeqCst);
+    notice.becomes(BroadcastState::Completed, 2 * PATIENCE).await;
+    let tally = notice.tally().await;
+    assert!(tally.rejected <= BELIEVED_MAX && tally.accepted + tally.rejected == 60, "{tally:?}");
+    assert_eq!(u64::from(relay.seen.taken.load(Ordering::SeqCst)), tally.accepted);
 }

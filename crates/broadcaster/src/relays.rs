@@ -5,7 +5,10 @@ use crate::relay::RelayUrl;
 use std::{
     error::Error,
     fmt::Write as _,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -15,10 +18,17 @@ const REST_FIRST: Duration = Duration::from_secs(5);
 /// … up to this: then it is tried once in a while, and costs nobody more than one attempt.
 const REST_MAX: Duration = Duration::from_secs(300);
 
+/// So many recipients refused on grounds of policy, and none taken, are about us.
+const REFUSED_IN_A_ROW_MAX: u32 = 10;
+
 /// Known to all connections of this process.
 pub(crate) struct Relays {
     known: Vec<RelayUrl>,
     health: Mutex<Health>,
+    /// Recipients refused on grounds of policy, with nobody taken in between.
+    refused: AtomicU32,
+    /// There is a trouble to be taken back.
+    troubled: AtomicBool,
 }
 
 struct Health {
@@ -42,7 +52,12 @@ impl Relays {
     /// The first is the preferred one.
     pub(crate) fn new(known: Vec<RelayUrl>) -> Self {
         let rests = vec![Rest::default(); known.len()];
-        Self { known, health: Mutex::new(Health { rests, trouble: None }) }
+        Self {
+            known,
+            health: Mutex::new(Health { rests, trouble: None }),
+            refused: AtomicU32::new(0),
+            troubled: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn url(&self, at: usize) -> &RelayUrl {
@@ -77,7 +92,7 @@ impl Relays {
             let wait = REST_FIRST.saturating_mul(1 << rest.failures.min(10)).min(REST_MAX);
             *rest = Rest { until: Some(Instant::now() + wait), failures: rest.failures + 1 };
         }
-        health.trouble = Some(in_full(&self.known[at], why));
+        self.tell(&mut health, at, why);
     }
 
     /// It took a session.
@@ -86,7 +101,34 @@ impl Relays {
         health.rests[at] = Rest::default();
         if health.rests.iter().all(Rest::is_over) || at == 0 {
             health.trouble = None;
+            self.troubled.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// It took a mail.
+    pub(crate) fn took(&self, at: usize) {
+        if self.refused.load(Ordering::Relaxed) > 0 {
+            self.refused.store(0, Ordering::Relaxed);
+        }
+        if self.troubled.load(Ordering::Relaxed) {
+            self.works(at);
+        }
+    }
+
+    /// It refused a recipient on grounds of policy. True where that is not about the recipients any
+    /// more: a relay that does not know us says the same of everybody.
+    pub(crate) fn refuses_everybody(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed) >= REFUSED_IN_A_ROW_MAX
+    }
+
+    /// Without a rest: there is no other relay to go to.
+    pub(crate) fn complain(&self, at: usize, why: &dyn Error) {
+        self.tell(&mut self.health(), at, why);
+    }
+
+    fn tell(&self, health: &mut Health, at: usize, why: &dyn Error) {
+        health.trouble = Some(in_full(&self.known[at], why));
+        self.troubled.store(true, Ordering::Relaxed);
     }
 
     /// What keeps mail from leaving, or from leaving by the preferred relay; for people.

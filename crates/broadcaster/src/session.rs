@@ -77,8 +77,18 @@ pub(crate) enum Unreachable {
 
 /// What a relay that has to be asked later said.
 #[derive(Debug, thiserror::Error)]
-#[error("it refuses or slows down the sender with {0}")]
-struct Unwanted(u16);
+#[error("it refuses or slows down the sender with {code} {status}")]
+struct Unwanted {
+    code: u16,
+    status: String,
+}
+
+impl Unwanted {
+    /// Without its words: they may name a recipient.
+    fn by(reply: &SmtpReply) -> Self {
+        Self { code: reply.code, status: reply.enhanced.clone().unwrap_or_default() }
+    }
+}
 
 /// The owner of at most one connection, to one of the relays.
 pub(crate) struct Session<D> {
@@ -209,8 +219,10 @@ impl<D: Dial> Session<D> {
     pub(crate) fn turn_away(&mut self, said: &SmtpReply) -> bool {
         let elsewhere = self.relays.has_other_than(self.at);
         if elsewhere {
-            self.relays.failed(self.at, &Unwanted(said.code));
+            self.relays.failed(self.at, &Unwanted::by(said));
             self.open = None;
+        } else {
+            self.relays.complain(self.at, &Unwanted::by(said));
         }
         elsewhere
     }
@@ -241,11 +253,19 @@ impl<D: Dial> Session<D> {
             }
             Err((step, Stopped::Reply(reply))) => {
                 self.recover_after(&reply).await;
-                return refused_at(step, reply);
+                return match refused_at(step, reply) {
+                    Submitted::Rejected(reply) if is_policy(&reply) && self.relays.refuses_everybody() => {
+                        Submitted::NotTaken(Some(reply), Patience::Relay)
+                    }
+                    verdict => verdict,
+                };
             }
         }
         match self.content(&letter.raw, next).await {
-            Ok(reply) => Submitted::Accepted(reply),
+            Ok(reply) => {
+                self.relays.took(self.at);
+                Submitted::Accepted(reply)
+            }
             Err(Stopped::Lost) => {
                 self.open = None;
                 if is_planted(Bug::LostIsNotTaken) {
@@ -450,6 +470,11 @@ fn refused_at(step: Step, reply: SmtpReply) -> Submitted {
         Step::Mail | Step::Rcpt | Step::Data | Step::Dot => Patience::Recipient,
     };
     Submitted::NotTaken(Some(reply), patience)
+}
+
+/// 5.7.x: not authorised, relaying denied, blocked (RFC 3463 §3.8).
+fn is_policy(reply: &SmtpReply) -> bool {
+    reply.enhanced.as_deref().is_some_and(|status| status.starts_with("5.7."))
 }
 
 /// Commands not known, out of order or without the login asked for (RFC 5321 §4.2.2, RFC 4954 §6).
