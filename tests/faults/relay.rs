@@ -73,7 +73,7 @@ pub(crate) struct FaultyRelay {
 }
 
 impl FaultyRelay {
-    pub(crate) async fn start(cells: Vec<Cell>) -> Self {
+    pub(crate) async fn start(cells: Vec<Cell>, extensions: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let state = Arc::new(Mutex::new(State {
@@ -88,7 +88,7 @@ impl FaultyRelay {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = shared.clone();
                 // How a connection ends is the client's business.
-                tokio::spawn(async move { Session::new(stream, state).run().await.ok() });
+                tokio::spawn(async move { Session::new(stream, state, extensions).run().await.ok() });
             }
         });
         Self { address, state, task }
@@ -116,6 +116,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 struct Session {
     stream: BufReader<TcpStream>,
     state: Arc<Mutex<State>>,
+    extensions: &'static str,
     cell: usize,
 }
 
@@ -123,9 +124,9 @@ struct Session {
 type Flow = io::Result<bool>;
 
 impl Session {
-    fn new(stream: TcpStream, state: Arc<Mutex<State>>) -> Self {
+    fn new(stream: TcpStream, state: Arc<Mutex<State>>, extensions: &'static str) -> Self {
         let cell = lock(&state).next;
-        Self { stream: BufReader::new(stream), state, cell }
+        Self { stream: BufReader::new(stream), state, extensions, cell }
     }
 
     async fn run(mut self) -> io::Result<()> {
@@ -148,7 +149,10 @@ impl Session {
     async fn obey(&mut self, line: &str) -> Flow {
         let verb = line.get(..4).unwrap_or(line).to_ascii_uppercase();
         match verb.as_str() {
-            "EHLO" => self.answer(Step::Ehlo, "250-faulty.invalid\r\n250 8BITMIME").await,
+            "EHLO" => {
+                let extensions = self.extensions;
+                self.answer(Step::Ehlo, &format!("250-faulty.invalid\r\n250 {extensions}")).await
+            }
             "MAIL" => {
                 self.cell = self.cell_of(line);
                 self.answer(Step::Mail, "250 2.1.0 ok").await
