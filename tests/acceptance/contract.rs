@@ -137,3 +137,27 @@ async fn the_configuration_is_found_by_its_variable_and_init_overwrites_nothing(
     assert!(refused.stderr.contains("exists already; nothing was changed"), "{}", refused.stderr);
     assert_eq!(std::fs::read(&config).expect("the configuration can be read"), before);
 }
+
+/// Needs no installation: an engineer asks what a mail in their own mailbox would count as.
+#[tokio::test]
+async fn classifying_mails_prints_a_table_and_needs_no_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mails = [
+        ("human.eml", "From: a@example.jp\r\nSubject: Re: drill\r\n\r\n無事です。\r\n", "human-reply"),
+        (
+            "away.eml",
+            "From: a@example.jp\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n\r\n不在です。\r\n",
+            "auto-reply",
+        ),
+    ];
+    let mut arguments = vec!["reply".to_owned(), "classify".to_owned()];
+    let mut expected = "path,label\n".to_owned();
+    for (name, raw, label) in mails {
+        let path = folder.path().join(name);
+        std::fs::write(&path, raw).expect("a mail can be written");
+        expected += &format!("{},{label}\n", path.display());
+        arguments.push(path.display().to_string());
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    assert_eq!(hansho(&arguments).plainly().await.text(), expected);
+}

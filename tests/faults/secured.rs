@@ -309,3 +309,27 @@ async fn a_relay_that_denies_everybody_does_not_reject_an_audience_row_by_row() 
     assert!(tally.rejected <= BELIEVED_MAX && tally.accepted + tally.rejected == 60, "{tally:?}");
     assert_eq!(u64::from(relay.seen.taken.load(Ordering::SeqCst)), tally.accepted);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_denies_everybody_is_left_for_the_next_one() {
+    const BELIEVED_MAX: u64 = 10 + 4;
+    let relay = SecureRelay::start(Manner::Denying).await;
+    let society = Society::plan().members(80).found().await;
+    let bundle = society.path("trusted.pem");
+    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
+    let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
+    let bundle = bundle.display().to_string();
+    let overrides = [
+        ("HANSHO_RELAY__URL", relay.url.as_str()),
+        ("HANSHO_RELAY__FALLBACK", &fallback),
+        ("HANSHO_RELAY__CONNECTIONS", "4"),
+        ("SSL_CERT_FILE", &bundle),
+    ];
+    let notice = society.released("訓練開始のお知らせ").await;
+    let _serve = society.serve_with(&["broadcaster"], &overrides).await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let tally = notice.tally().await;
+    assert!(tally.rejected <= BELIEVED_MAX, "what the next one takes does not clear the first: {tally:?}");
+    assert_eq!(tally.accepted + tally.rejected, 80);
+    assert_eq!(society.relay.count(), tally.accepted);
+}

@@ -85,6 +85,29 @@ async fn the_same_text_to_the_same_people_wants_a_word_of_whoever_signs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_drafts_of_one_text_checked_side_by_side_do_not_both_go_out() {
+    let society = Society::of(5).await;
+    let _service = society.serve(&[]).await;
+    let text = ("訓練の開始", "始めます。");
+    let drafts = [
+        society.draft("exercise", "all", text.0, text.1).await,
+        society.draft("exercise", "all", text.0, text.1).await,
+        society.draft("exercise", "all", text.0, text.1).await,
+    ];
+    for draft in &drafts {
+        assert!(finding(&draft.preflight().await, "same-text").is_none(), "nothing was sent yet");
+    }
+    for signed in &drafts[..2] {
+        let _signed = signed.approve_by(&society.approver).await.done();
+    }
+    let _released = drafts[0].send().await.done();
+    drafts[0].becomes(BroadcastState::Completed, PATIENCE).await;
+    let _signed_before = drafts[1].send().await.refused_by("confirmation");
+    let _not_signed_yet = drafts[2].approve_by(&society.approver).await.refused_by("confirmation");
+    assert_eq!(society.dots().len(), 5, "everybody got it once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canary_batch_goes_and_the_others_wait_for_a_person() {
     let society = Society::plan().members(12).set("HANSHO_BROADCAST__CANARY", "{recipients=5}").found().await;
     let _service = society.serve(&[]).await;

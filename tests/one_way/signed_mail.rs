@@ -99,7 +99,8 @@ async fn a_key_that_cannot_sign_is_said_at_the_start() {
     ];
     std::fs::write(society.path("dkim.pem"), KEYS[1].1).expect("a key can be written");
     for (dkim, said) in broken {
-        let call = society.hansho(&["broadcast", "status", "1"]).with("HANSHO_BROADCAST__DKIM", dkim).await;
+        let call =
+            society.hansho(&["serve", "--role", "broadcaster"]).with("HANSHO_BROADCAST__DKIM", dkim).await;
         assert_eq!(call.code, 1, "{dkim}");
         assert!(call.stderr.contains(said), "{dkim}: {}", call.stderr);
     }

@@ -167,9 +167,7 @@ impl<L: Ledger, D: Dial> Broadcaster<L, D> {
             ended.expect("invariant: no part of the broadcaster panics or is aborted");
         }
         drop(pulse);
-        if self.relays.trouble().is_some() {
-            self.ledger.note_trouble(shift.worker(), None).await?;
-        }
+        self.ledger.note_trouble(shift.worker(), None).await?;
         self.ledger.release_claims(shift.worker()).await?;
         info!(worker.id = %shift.worker().id(), "broadcaster drained");
         Ok(())

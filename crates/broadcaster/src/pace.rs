@@ -90,6 +90,8 @@ struct Visit {
     under_way: u32,
     began: Option<Instant>,
     last: Option<Instant>,
+    /// While it ramps, nothing before then.
+    next: Option<Instant>,
 }
 
 impl Visit {
@@ -136,10 +138,14 @@ impl Pace {
         rests.relay.over(now).map_err(Full::Relay)?;
         rests.domains.get(domain).map_or(Ok(()), |rest| rest.over(now)).map_err(Full::Domain)?;
         let manners = self.manners.get(domain);
-        if let Some(at_once) = manners.and_then(|(kind, _)| kind.at_once)
-            && rests.visit(domain).under_way >= at_once
-        {
-            return Err(Full::Domain(AT_ONCE_LOOK));
+        if let Some((kind, _)) = manners {
+            let visit = rests.visit(domain);
+            if kind.at_once.is_some_and(|at_once| visit.under_way >= at_once) {
+                return Err(Full::Domain(AT_ONCE_LOOK));
+            }
+            if let Some(next) = visit.next.filter(|next| *next > now) {
+                return Err(Full::Domain(next - now));
+            }
         }
         self.domains.get(domain).map_or(Ok(()), check).map_err(Full::Domain)?;
         self.relay.iter().try_for_each(check).map_err(Full::Relay)?;
@@ -150,9 +156,7 @@ impl Pace {
         let Some((kind, interval)) = manners else { return Ok(Grant(None)) };
         let visit = rests.visit(domain);
         visit.under_way += 1;
-        if let Some(apart) = kind.ramp.and_then(|ramp| visit.apart(ramp, *interval, now)) {
-            rests.domains.entry(domain.to_owned()).or_default().until(now + apart);
-        }
+        visit.next = kind.ramp.and_then(|ramp| visit.apart(ramp, *interval, now)).map(|apart| now + apart);
         Ok(Grant(Some((self.clone(), domain.to_owned()))))
     }
 
@@ -290,9 +294,12 @@ mod tests {
         let ramp = Duration::from_secs(600);
         let pace = with_manners(Manners { at_once: None, ramp: Some(ramp) });
         let minute = async |pace: &Arc<Pace>| {
-            let (began, mut granted) = (Instant::now(), 0);
+            let (began, mut granted) = (Instant::now(), 0_u32);
             while began.elapsed() < Duration::from_secs(60) {
-                granted += u32::from(pace.grant("docomo.ne.jp").is_ok());
+                if pace.grant("docomo.ne.jp").is_ok() {
+                    granted += 1;
+                    pace.ease("docomo.ne.jp");
+                }
                 tokio::time::advance(Duration::from_millis(10)).await;
             }
             granted

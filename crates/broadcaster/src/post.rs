@@ -4,7 +4,7 @@
 
 use crate::{
     Broadcaster,
-    session::{Session, Submitted},
+    session::{Patience, Session, Submitted},
     stream::Tcp,
 };
 use domain::{BroadcastId, EmailAddress};
@@ -106,6 +106,12 @@ async fn send(
             let noted = broadcaster.ledger.staff_mail_sent(mail.id, broadcaster.clock.now()).await;
             if let Err(problem) = noted {
                 error!(error = &problem as &dyn std::error::Error, "a sent mail to staff could not be noted");
+            }
+        }
+        Submitted::NotTaken(Some(reply), Patience::Relay) if session.turn_away(&reply) => {
+            warn!(staff_mail.id = mail.id, "the relay does not want it; another one is tried");
+            if let Err(problem) = broadcaster.ledger.staff_mail_again(mail.id).await {
+                error!(error = &problem as &dyn std::error::Error, "mail to staff waits for its next turn");
             }
         }
         Submitted::NotTaken(..) | Submitted::Rejected(_) | Submitted::Lost => {

@@ -21,25 +21,31 @@ const REST_MAX: Duration = Duration::from_secs(300);
 /// So many recipients refused on grounds of policy, and none taken, are about us.
 const REFUSED_IN_A_ROW_MAX: u32 = 10;
 
+/// Longer texts help nobody.
+const TROUBLE_CHARS_MAX: usize = 300;
+
 /// Known to all connections of this process.
 pub(crate) struct Relays {
     known: Vec<RelayUrl>,
     health: Mutex<Health>,
-    /// Recipients refused on grounds of policy, with nobody taken in between.
-    refused: AtomicU32,
-    /// There is a trouble to be taken back.
+    /// For each relay: recipients refused on grounds of policy, with nobody taken in between.
+    refused: Vec<AtomicU32>,
+    /// Something in `health` is to be taken back when a mail is taken.
     troubled: AtomicBool,
 }
 
 struct Health {
     rests: Vec<Rest>,
-    trouble: Option<String>,
+    /// Of which relay, and what people read.
+    trouble: Option<(usize, String)>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Rest {
     until: Option<Instant>,
     failures: u32,
+    /// One connection tries it; the others stay where they are.
+    probed: bool,
 }
 
 impl Rest {
@@ -52,12 +58,9 @@ impl Relays {
     /// The first is the preferred one.
     pub(crate) fn new(known: Vec<RelayUrl>) -> Self {
         let rests = vec![Rest::default(); known.len()];
-        Self {
-            known,
-            health: Mutex::new(Health { rests, trouble: None }),
-            refused: AtomicU32::new(0),
-            troubled: AtomicBool::new(false),
-        }
+        let refused = known.iter().map(|_| AtomicU32::new(0)).collect();
+        let health = Mutex::new(Health { rests, trouble: None });
+        Self { known, health, refused, troubled: AtomicBool::new(false) }
     }
 
     pub(crate) fn url(&self, at: usize) -> &RelayUrl {
@@ -73,67 +76,84 @@ impl Relays {
         order
     }
 
-    /// Whether a relay that comes before this one may be tried.
+    /// Whether a connection to this relay is better opened anew, to another: one that comes before
+    /// it may be tried, or it rests itself and another does not.
     pub(crate) fn has_better_than(&self, at: usize) -> bool {
-        self.health().rests[..at].iter().any(Rest::is_over)
+        let rests = &self.health().rests;
+        rests[..at].iter().any(Rest::is_over) || (!rests[at].is_over() && rests.iter().any(Rest::is_over))
     }
 
-    /// Whether another relay than this one may be tried now.
-    pub(crate) fn has_other_than(&self, at: usize) -> bool {
-        self.health().rests.iter().enumerate().any(|(other, rest)| other != at && rest.is_over())
+    /// It is about to be tried. One that failed before is tried by one connection at a time, for as
+    /// long as that may take.
+    pub(crate) fn tries(&self, at: usize, step_timeout: Duration) {
+        let rest = &mut self.health().rests[at];
+        if rest.failures > 0 && rest.is_over() {
+            *rest = Rest { until: Some(Instant::now() + step_timeout), probed: true, ..*rest };
+        }
     }
 
-    /// It does not work, or does not want us.
+    /// It gave no session.
     pub(crate) fn failed(&self, at: usize, why: &dyn Error) {
         let mut health = self.health();
         let rest = &mut health.rests[at];
         // Connections that fail together are one failure.
-        if rest.is_over() {
+        if rest.is_over() || rest.probed {
             let wait = REST_FIRST.saturating_mul(1 << rest.failures.min(10)).min(REST_MAX);
-            *rest = Rest { until: Some(Instant::now() + wait), failures: rest.failures + 1 };
+            *rest = Rest { until: Some(Instant::now() + wait), failures: rest.failures + 1, probed: false };
         }
         self.tell(&mut health, at, why);
     }
 
-    /// It took a session.
-    pub(crate) fn works(&self, at: usize) {
-        let mut health = self.health();
-        health.rests[at] = Rest::default();
-        if health.rests.iter().all(Rest::is_over) || at == 0 {
-            health.trouble = None;
-            self.troubled.store(false, Ordering::Relaxed);
+    /// It does not want us now. True where another relay may be tried instead; then this one rests.
+    pub(crate) fn turned_away(&self, at: usize, why: &dyn Error) -> bool {
+        let elsewhere = {
+            let health = self.health();
+            health.rests.iter().enumerate().any(|(other, rest)| other != at && rest.is_over())
+        };
+        if elsewhere {
+            self.failed(at, why);
+        } else {
+            self.tell(&mut self.health(), at, why);
         }
+        elsewhere
+    }
+
+    /// It took a session. Whether it takes mail is not known yet.
+    pub(crate) fn opened(&self, at: usize) {
+        let rest = &mut self.health().rests[at];
+        *rest = Rest { until: None, probed: false, ..*rest };
     }
 
     /// It took a mail.
     pub(crate) fn took(&self, at: usize) {
-        if self.refused.load(Ordering::Relaxed) > 0 {
-            self.refused.store(0, Ordering::Relaxed);
+        if self.refused[at].load(Ordering::Relaxed) > 0 {
+            self.refused[at].store(0, Ordering::Relaxed);
         }
-        if self.troubled.load(Ordering::Relaxed) {
-            self.works(at);
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
         }
+        let mut health = self.health();
+        health.rests[at] = Rest::default();
+        health.trouble = health.trouble.take().filter(|(whose, _)| *whose < at);
+        let troubled = health.trouble.is_some() || health.rests.iter().any(|rest| rest.failures > 0);
+        self.troubled.store(troubled, Ordering::Relaxed);
     }
 
     /// It refused a recipient on grounds of policy. True where that is not about the recipients any
-    /// more: a relay that does not know us says the same of everybody.
-    pub(crate) fn refuses_everybody(&self) -> bool {
-        self.refused.fetch_add(1, Ordering::Relaxed) >= REFUSED_IN_A_ROW_MAX
-    }
-
-    /// Without a rest: there is no other relay to go to.
-    pub(crate) fn complain(&self, at: usize, why: &dyn Error) {
-        self.tell(&mut self.health(), at, why);
-    }
-
-    fn tell(&self, health: &mut Health, at: usize, why: &dyn Error) {
-        health.trouble = Some(in_full(&self.known[at], why));
-        self.troubled.store(true, Ordering::Relaxed);
+    /// more: a relay that does not know us says the same of everybody, until it takes a mail.
+    pub(crate) fn refuses_everybody(&self, at: usize) -> bool {
+        self.refused[at].fetch_add(1, Ordering::Relaxed) >= REFUSED_IN_A_ROW_MAX
     }
 
     /// What keeps mail from leaving, or from leaving by the preferred relay; for people.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.health().trouble.clone()
+        self.health().trouble.as_ref().map(|(_, text)| text.clone())
+    }
+
+    fn tell(&self, health: &mut Health, at: usize, why: &dyn Error) {
+        let text: String = in_full(&self.known[at], why).chars().take(TROUBLE_CHARS_MAX).collect();
+        health.trouble = Some((at, text));
+        self.troubled.store(true, Ordering::Relaxed);
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -171,7 +191,7 @@ mod tests {
         assert_eq!(relays.in_order(), [0, 1, 2]);
         relays.failed(0, &std::io::Error::other("refused"));
         assert_eq!(relays.in_order(), [1, 2, 0]);
-        assert!(relays.has_other_than(0) && !relays.has_better_than(1));
+        assert!(relays.has_better_than(0) && !relays.has_better_than(1), "whoever is with it leaves it");
         relays.failed(1, &std::io::Error::other("refused"));
         tokio::time::advance(REST_FIRST / 2).await;
         relays.failed(2, &std::io::Error::other("refused"));
@@ -180,8 +200,45 @@ mod tests {
         tokio::time::advance(REST_FIRST).await;
         assert_eq!(relays.in_order(), [0, 1, 2]);
         assert!(relays.has_better_than(1));
-        relays.works(0);
+        relays.opened(0);
+        assert!(relays.trouble().is_some(), "a session is no mail");
+        relays.took(1);
+        assert!(relays.trouble().is_some(), "what a later relay takes says nothing of the first");
+        relays.took(0);
         assert_eq!(relays.trouble(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_connection_tries_a_relay_that_failed_and_the_others_stay() {
+        let relays = three();
+        relays.failed(0, &std::io::Error::other("refused"));
+        tokio::time::advance(REST_FIRST).await;
+        assert!(relays.has_better_than(1), "its rest is over");
+        relays.tries(0, Duration::from_secs(60));
+        assert!(!relays.has_better_than(1), "somebody tries it");
+        relays.failed(0, &std::io::Error::other("refused"));
+        tokio::time::advance(REST_FIRST).await;
+        assert!(!relays.has_better_than(1), "the second rest is longer");
+        tokio::time::advance(REST_FIRST).await;
+        relays.tries(0, Duration::from_secs(60));
+        relays.opened(0);
+        assert!(relays.has_better_than(1), "it gave a session");
+        assert!(relays.turned_away(0, &std::io::Error::other("550")), "and then did not want us");
+        tokio::time::advance(3 * REST_FIRST).await;
+        assert!(!relays.has_better_than(1), "a session alone does not shorten its rests");
+    }
+
+    #[tokio::test]
+    async fn each_relay_answers_for_its_own_refusals() {
+        let relays = three();
+        for _ in 0..REFUSED_IN_A_ROW_MAX {
+            assert!(!relays.refuses_everybody(0));
+        }
+        relays.took(1);
+        assert!(relays.refuses_everybody(0), "what another relay takes does not clear it");
+        assert!(!relays.refuses_everybody(1));
+        relays.took(0);
+        assert!(!relays.refuses_everybody(0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,7 +93,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             warn!(
                 relays = self.broadcaster.settings.relays.len(),
                 error = &problem as &dyn std::error::Error,
-                "no relay can be reached; nothing is lost, trying again"
+                "the relay cannot be reached; nothing is lost, trying again"
             );
             // Whoever has a connection may take it meanwhile.
             self.deck.put_back(card);
@@ -163,7 +163,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         };
         let relay = self.session.relay().to_string();
         let domain = permit.row().address.domain();
-        self.listen(&relay, domain, &submitted, began);
+        let first_wait = self.listen(&relay, domain, &submitted, began);
         if let Submitted::NotTaken(Some(_), patience) = &submitted
             && let Some(hand) = self.next.take_if(|hand| patience.concerns(domain, &hand.card))
         {
@@ -171,7 +171,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             self.session.abandon();
             self.deck.put_back(hand.card);
         }
-        self.outcome = outcome(&self.broadcaster, permit, &relay, submitted);
+        self.outcome = outcome(&self.broadcaster, permit, &relay, first_wait, submitted);
     }
 
     /// The mail after this one, for its envelope to go out with this one's dot. Not where a window
@@ -192,12 +192,17 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     }
 
     /// What the relay's answer means for the pace.
-    fn listen(&mut self, relay: &str, domain: &str, submitted: &Submitted, began: Instant) {
+    ///
+    /// Gives how long the row waits at least, if it was not taken.
+    fn listen(&mut self, relay: &str, domain: &str, submitted: &Submitted, began: Instant) -> Duration {
+        let mut first_wait = self.broadcaster.settings.retry_first;
         match submitted {
             Submitted::Accepted(_) => self.pace.ease(domain),
             Submitted::NotTaken(Some(reply), Patience::Relay) => {
                 let elsewhere = self.session.turn_away(reply);
-                if !elsewhere {
+                if elsewhere {
+                    first_wait = LOST_BEFORE_DOT_WAIT;
+                } else {
                     self.pace.brake(domain, Patience::Relay, began);
                 }
                 warn!(
@@ -212,6 +217,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
             Submitted::NotTaken(_, patience) => self.pace.brake(domain, *patience, began),
             Submitted::Rejected(_) | Submitted::Lost => {}
         }
+        first_wait
     }
 
     async fn flush(&mut self) {
@@ -244,6 +250,7 @@ fn outcome<L: Ledger, D: Dial>(
     broadcaster: &Broadcaster<L, D>,
     permit: SubmitPermit,
     relay: &str,
+    first_wait: Duration,
     submitted: Submitted,
 ) -> Option<Outcome> {
     let now = broadcaster.clock.now();
@@ -255,7 +262,7 @@ fn outcome<L: Ledger, D: Dial>(
             DeliveryEvent::RelayRejected(reply)
         }
         Submitted::NotTaken(Some(reply), _) => {
-            let wait = wait_after(broadcaster.settings.retry_first, permit.attempt(), row);
+            let wait = wait_after(first_wait, permit.attempt(), row);
             DeliveryEvent::RelayDeferred { reply: Some(reply), retry_at: now.plus(wait) }
         }
         Submitted::NotTaken(None, _) => {

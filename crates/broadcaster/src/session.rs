@@ -69,16 +69,18 @@ pub(crate) enum Unreachable {
     Timeout,
     #[error("cannot connect")]
     Connect(#[source] std::io::Error),
-    #[error("the relay refused the session")]
+    #[error("the relay refused the session with {0}")]
+    Refused(Unwanted),
+    #[error("the session failed")]
     Session(#[source] lettre::transport::smtp::Error),
     #[error("the relay offers no STARTTLS, and its URL demands it")]
     NoStartTls,
 }
 
-/// What a relay that has to be asked later said.
+/// What a relay that does not want us said.
 #[derive(Debug, thiserror::Error)]
-#[error("it refuses or slows down the sender with {code} {status}")]
-struct Unwanted {
+#[error("{code} {status}")]
+pub(crate) struct Unwanted {
     code: u16,
     status: String,
 }
@@ -87,6 +89,15 @@ impl Unwanted {
     /// Without its words: they may name a recipient.
     fn by(reply: &SmtpReply) -> Self {
         Self { code: reply.code, status: reply.enhanced.clone().unwrap_or_default() }
+    }
+}
+
+impl From<lettre::transport::smtp::Error> for Unreachable {
+    fn from(error: lettre::transport::smtp::Error) -> Self {
+        match reply_in(&error) {
+            Some(reply) => Self::Refused(Unwanted::by(&reply)),
+            None => Self::Session(error),
+        }
     }
 }
 
@@ -191,10 +202,11 @@ impl<D: Dial> Session<D> {
         self.close().await;
         let mut last = Unreachable::Timeout;
         for at in self.relays.in_order() {
+            self.relays.tries(at, self.step_timeout);
             let connected = timeout(self.step_timeout, self.connect(at)).await;
             match connected.unwrap_or(Err(Unreachable::Timeout)) {
                 Ok((connection, pipelining)) => {
-                    self.relays.works(at);
+                    self.relays.opened(at);
                     let (used_at, messages, ahead) = (Instant::now(), 0, None);
                     self.at = at;
                     self.open = Some(Open { connection, used_at, messages, pipelining, ahead });
@@ -217,12 +229,9 @@ impl<D: Dial> Session<D> {
     /// The relay does not want us now. Where there is another one, that is tried next, and nothing
     /// has to wait; false where there is none.
     pub(crate) fn turn_away(&mut self, said: &SmtpReply) -> bool {
-        let elsewhere = self.relays.has_other_than(self.at);
+        let elsewhere = self.relays.turned_away(self.at, &Unwanted::by(said));
         if elsewhere {
-            self.relays.failed(self.at, &Unwanted::by(said));
             self.open = None;
-        } else {
-            self.relays.complain(self.at, &Unwanted::by(said));
         }
         elsewhere
     }
@@ -253,12 +262,7 @@ impl<D: Dial> Session<D> {
             }
             Err((step, Stopped::Reply(reply))) => {
                 self.recover_after(&reply).await;
-                return match refused_at(step, reply) {
-                    Submitted::Rejected(reply) if is_policy(&reply) && self.relays.refuses_everybody() => {
-                        Submitted::NotTaken(Some(reply), Patience::Relay)
-                    }
-                    verdict => verdict,
-                };
+                return self.believed(refused_at(step, reply));
             }
         }
         match self.content(&letter.raw, next).await {
@@ -275,8 +279,18 @@ impl<D: Dial> Session<D> {
             }
             Err(Stopped::Reply(reply)) => {
                 self.drop_if_closing(&reply);
-                refused_at(Step::Dot, reply)
+                self.believed(refused_at(Step::Dot, reply))
             }
+        }
+    }
+
+    /// A refusal on grounds of policy is the recipient's own, unless everybody gets the same.
+    fn believed(&self, verdict: Submitted) -> Submitted {
+        match verdict {
+            Submitted::Rejected(reply) if is_policy(&reply) && self.relays.refuses_everybody(self.at) => {
+                Submitted::NotTaken(Some(reply), Patience::Relay)
+            }
+            verdict => verdict,
         }
     }
 
@@ -386,13 +400,13 @@ impl<D: Dial> Session<D> {
     async fn connect(&self, at: usize) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
         let (relay, step) = (self.relays.url(at), self.step_timeout);
         let hello = ClientId::default();
-        let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::Session);
+        let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::from);
         let mut connection = match relay.security {
             Security::Plain | Security::StartTls => {
                 let stream = RelayStream::new(self.dial.dial(relay).await.map_err(Unreachable::Connect)?);
                 AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
                     .await
-                    .map_err(Unreachable::Session)?
+                    .map_err(Unreachable::from)?
             }
             Security::Tls => AsyncSmtpConnection::connect_tokio1(
                 (relay.host.as_str(), relay.port),
@@ -402,26 +416,26 @@ impl<D: Dial> Session<D> {
                 None,
             )
             .await
-            .map_err(Unreachable::Session)?,
+            .map_err(Unreachable::from)?,
         };
         if relay.security == Security::StartTls {
             if !connection.can_starttls() {
                 return Err(Unreachable::NoStartTls);
             }
-            connection.starttls(tls()?, &hello).await.map_err(Unreachable::Session)?;
+            connection.starttls(tls()?, &hello).await.map_err(Unreachable::from)?;
         }
         if let Some(login) = &relay.login {
             let credentials = Credentials::new(login.user.clone(), login.password.clone());
             connection
                 .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
                 .await
-                .map_err(Unreachable::Session)?;
+                .map_err(Unreachable::from)?;
         }
         let pipelining = match connection.command(Ehlo::new(hello)).await {
             Ok(extensions) => extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING")),
             // Some relays answer a second EHLO with 503: it was only a question.
             Err(refused) if refused.status().is_some_and(|code| u16::from(code) != 421) => false,
-            Err(problem) => return Err(Unreachable::Session(problem)),
+            Err(problem) => return Err(problem.into()),
         };
         Ok((connection, pipelining))
     }
@@ -495,13 +509,14 @@ fn expect(
             // A 354 where a 250 belongs is somebody else's reply: nothing is known.
             if code / 100 == class { Ok(reply) } else { Err(Stopped::Lost) }
         }
-        Ok(Err(error)) => match error.status() {
-            Some(code) => {
-                let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                Err(Stopped::Reply(SmtpReply::new(code.into(), &text)))
-            }
-            None => Err(Stopped::Lost),
-        },
+        Ok(Err(error)) => Err(reply_in(&error).map_or(Stopped::Lost, Stopped::Reply)),
         Err(_elapsed) => Err(Stopped::Lost),
     }
+}
+
+/// The relay's refusal, where the error is one.
+fn reply_in(error: &lettre::transport::smtp::Error) -> Option<SmtpReply> {
+    let code = error.status()?;
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    Some(SmtpReply::new(code.into(), &text))
 }

@@ -66,10 +66,6 @@ impl Shift {
         let mut told = (self.worker(), None);
         loop {
             sleep(BEAT_INTERVAL).await;
-            let known = (self.worker(), broadcaster.relays.trouble());
-            if known != told && broadcaster.ledger.note_trouble(known.0, known.1.as_deref()).await.is_ok() {
-                told = known;
-            }
             let (worker, asked_at) = (self.worker(), Instant::now());
             let renewed = async {
                 if broadcaster.ledger.beat(worker).await? {
@@ -93,6 +89,14 @@ impl Shift {
                         error = &problem as &dyn std::error::Error,
                         "the database does not hear this worker; without that nothing is sent soon"
                     );
+                }
+            }
+            let known = (self.worker(), broadcaster.relays.trouble());
+            if known != told {
+                let noting = broadcaster.ledger.note_trouble(known.0, known.1.as_deref());
+                // Beats go on, whatever becomes of it.
+                if matches!(timeout(BEAT_INTERVAL, noting).await, Ok(Ok(()))) {
+                    told = known;
                 }
             }
         }

@@ -139,7 +139,7 @@ impl AudienceChange {
     #[must_use]
     pub fn is_unusual(&self) -> bool {
         let moved = self.joined.saturating_add(self.left);
-        moved >= AUDIENCE_CHANGE_LEAST && moved.saturating_mul(AUDIENCE_CHANGE_DIVISOR) > self.recipients
+        moved >= AUDIENCE_CHANGE_LEAST && moved.saturating_mul(AUDIENCE_CHANGE_DIVISOR) >= self.recipients
     }
 }
 

@@ -1,6 +1,6 @@
 //! A DKIM signature over a finished mail (RFC 6376, RFC 8463), where the relay does not sign itself.
 //!
-//! Guarantees: everything a person or a mail program reads is under the signature, and a second
+//! Guarantees: what a person reads of a notice is under the signature, and a second
 //! `From`, `Subject` or `To` put in later breaks it. The rest of the mail stays as it was.
 
 use mail_auth::{
@@ -94,11 +94,11 @@ impl Dkim {
         Ok(Self { domain: domain.to_ascii_lowercase(), signer })
     }
 
-    /// Whether mail from `domain` counts as signed by its own people (RFC 7489 §3.1.1).
+    /// Whether mail from the domain `from` counts as signed by its own people when `signing` signs (RFC 7489 §3.1.1).
     #[must_use]
-    pub fn speaks_for(&self, domain: &str) -> bool {
-        let domain = domain.to_ascii_lowercase();
-        domain == self.domain || domain.ends_with(&format!(".{}", self.domain))
+    pub fn speaks_for(signing: &str, from: &str) -> bool {
+        let (signing, from) = (signing.to_ascii_lowercase(), from.to_ascii_lowercase());
+        from == signing || from.ends_with(&format!(".{signing}"))
     }
 
     /// The mail with its signature in front.

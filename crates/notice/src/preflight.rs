@@ -24,6 +24,9 @@ const SUBJECT_FULL_WIDTH_MAX: usize = 60;
 /// The rule that blocks where nobody is left to write to.
 pub const NO_RECIPIENTS: &str = "no-recipients";
 
+/// The rule that finds a text which some of the recipients got before.
+pub const SAME_TEXT: &str = "same-text";
+
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +94,10 @@ pub struct Summary<'a> {
     pub connections: u32,
     /// When it would start.
     pub start: Timestamp,
+    /// The last recipients may have to wait so long after the release: first copies, a canary batch.
+    pub opens_within: Duration,
+    /// A first batch goes, and the rest waits until a person says so.
+    pub waits_for_person: bool,
     /// By how much a start at a full hour is put off at most, where it is.
     pub full_hour_spread: Option<Duration>,
     /// When the last mail has to be out, where a time was set.
@@ -131,7 +138,9 @@ impl Preflight {
 /// Checks every rule.
 #[must_use]
 pub fn check(summary: &Summary<'_>) -> Preflight {
-    let forecast = forecast(summary.recipients, summary.rates, summary.connections, summary.start);
+    let start = summary.start.plus(summary.opens_within);
+    let mut forecast = forecast(summary.recipients, summary.rates, summary.connections, start);
+    forecast.seconds += summary.opens_within.as_secs();
     let mut findings = Vec::new();
     check_nature(summary, &mut findings);
     check_text(summary, &mut findings);
@@ -338,7 +347,7 @@ fn check_audience(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
     findings.extend(summary.change.as_ref().map(audience_change));
     if let Some(SameText { last, people }) = summary.same_text {
         findings.push(Finding {
-            rule: "same-text",
+            rule: SAME_TEXT,
             level: Level::Warning,
             text: format!(
                 "this text went to {people} of these people before, last with broadcast {last}; whoever signs \
@@ -387,6 +396,17 @@ fn check_capacity(summary: &Summary<'_>, forecast: Forecast, findings: &mut Vec<
         args: args.clone(),
         confirm: false,
     });
+    if summary.waits_for_person && summary.finish_by.is_some() {
+        findings.push(Finding {
+            rule: "canary-finish-by",
+            level: Level::Warning,
+            text: "after the first batch the rest waits until somebody says \"continue\"; whoever is not \
+                   written to by the time set is given up"
+                .into(),
+            args: BTreeMap::new(),
+            confirm: false,
+        });
+    }
     if let Some(spread) = summary.full_hour_spread.filter(|_| summary.nature != Nature::Actual) {
         let seconds = spread.as_secs();
         findings.push(Finding {
@@ -472,6 +492,8 @@ mod tests {
                 rates: &self.rates,
                 connections: 8,
                 start: Timestamp::from_millis(0),
+                opens_within: Duration::ZERO,
+                waits_for_person: false,
                 full_hour_spread: None,
                 finish_by: None,
             }

@@ -21,12 +21,12 @@ impl Store {
         recipients: &HashSet<MemberId>,
     ) -> Result<Option<AudienceChange>, StoreError> {
         let text = "SELECT id AS n FROM broadcast WHERE id <> $1 AND nature = $2 AND audience = $3 \
-                    AND released_at IS NOT NULL ORDER BY released_at DESC, id DESC LIMIT 1";
+                    AND released_at IS NOT NULL AND state <> 'cancelled' ORDER BY released_at DESC, id DESC LIMIT 1";
         let values = [id.get().into(), nature.as_str().into(), audience.into()];
         let found: Option<sql::Number> =
             sql::row(&self.connection, "look for the broadcast before", text, values).await?;
         let Some(previous) = found.map(|row| BroadcastId::new(row.n)) else { return Ok(None) };
-        let then = self.members_in(previous, "state <> 'held'").await?;
+        let then = self.recipients_of(previous).await?;
         let joined: Vec<i64> = recipients.difference(&then).map(|member| member.get()).collect();
         Ok(Some(AudienceChange {
             previous,
@@ -65,6 +65,14 @@ impl Store {
             }
         }
         Ok(last.map(|last| (last, people.len() as u64)))
+    }
+
+    /// The frozen recipients.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recipients_of(&self, id: BroadcastId) -> Result<HashSet<MemberId>, StoreError> {
+        self.members_in(id, "state <> 'held'").await
     }
 
     async fn members_in(&self, id: BroadcastId, states: &str) -> Result<HashSet<MemberId>, StoreError> {

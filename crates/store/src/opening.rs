@@ -36,6 +36,26 @@ impl ReleasePolicy {
     }
 }
 
+impl ReleasePolicy {
+    /// The first batch, where one goes before others. An actual notice waits for nobody: a typed
+    /// word and the signatures stand before it.
+    #[must_use]
+    pub fn canary_for(&self, nature: Nature, recipients: u64) -> Option<CanaryPlan> {
+        let plan = self.canary.filter(|_| nature != Nature::Actual)?;
+        (1..recipients).contains(&plan.recipients).then_some(plan)
+    }
+
+    /// How long after the release the last member can be written to at the latest, for what is
+    /// known beforehand.
+    #[must_use]
+    pub fn opens_within(&self, nature: Nature, recipients: u64) -> Duration {
+        let spread = self.spread_full_hour && nature != Nature::Actual;
+        let canary = self.canary_for(nature, recipients).and_then(|plan| plan.wait);
+        let copies = if self.operators.is_empty() { Duration::ZERO } else { COPIES_MAX };
+        copies.max(canary.unwrap_or_default()).max(if spread { FULL_HOUR_SPREAD } else { Duration::ZERO })
+    }
+}
+
 /// A first batch that is looked at before the others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CanaryPlan {
@@ -119,7 +139,7 @@ impl WriteTx {
             self.enqueue_staff_mail(StaffMailKind::FirstCopy, id, operator, "{}", at).await?;
         }
         let copies_until = if policy.operators.is_empty() { 0 } else { at.plus(COPIES_MAX).millis() };
-        let plan = policy.canary.filter(|plan| (1..broadcast.recipients).contains(&plan.recipients));
+        let plan = policy.canary_for(broadcast.nature, broadcast.recipients);
         let (mut rows, mut last, mut until) = (0, 0, 0);
         if let Some(plan) = plan {
             rows = plan.recipients as i64;

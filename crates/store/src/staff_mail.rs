@@ -147,6 +147,17 @@ impl Store {
         tx.commit().await
     }
 
+    /// A staff mail was refused by a relay that is not used now: it is due again at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn staff_mail_again(&self, id: i64) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        let text = "UPDATE staff_mail SET due_at = 0 WHERE id = $1 AND state = 'pending'";
+        sql::run(&*tx, "bring a staff mail forward", text, [id.into()]).await?;
+        tx.commit().await
+    }
+
     /// How many alerts about a broadcast were enqueued, and how many left.
     ///
     /// # Errors

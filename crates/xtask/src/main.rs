@@ -10,6 +10,7 @@
 
 mod bench;
 mod children;
+mod corpus;
 mod postgres;
 mod summary;
 mod test;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
                                 runs nextest and the doctests; with arguments, such as
                                 -E 'package(store)', the chosen tests only and no doctests
   bench                         how fast the release build sends, beside smtp-source: medians and ratios
+  corpus                        how well replies are understood, by the labelled mails in $HANSHO_CORPUS
   sim --seeds N [--from SEED]   so many runs of the broadcaster in simulated time, from a seed on
   postgres PROGRAM [ARGUMENTS]  runs a program while a private PostgreSQL listens at $HANSHO_TEST_PG
   tidy                          fast static checks, without network";
@@ -39,6 +41,7 @@ async fn main() -> ExitCode {
         ["test"] => test::run(&[]).await,
         ["test", "--", chosen @ ..] => test::run(chosen).await,
         ["bench"] => bench::run().await,
+        ["corpus"] => corpus::run().await,
         ["sim", "--seeds", seeds] => simulate(seeds, "0").await,
         ["sim", "--seeds", seeds, "--from", from] => simulate(seeds, from).await,
         ["postgres", program, rest @ ..] => beside_postgres(program, rest).await,

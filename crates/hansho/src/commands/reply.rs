@@ -63,9 +63,10 @@ pub(super) async fn run(installation: &Installation, command: ReplyCommand, form
     }
 }
 
-/// `path,label` for each raw mail file.
+/// A CSV table with `path` and `label` of each raw mail file.
 pub(super) fn classify(files: &[PathBuf]) -> Result<()> {
     let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    out.write_record(["path", "label"])?;
     for file in files {
         let raw =
             std::fs::read(file).with_context(|| format!("the mail {} cannot be read", file.display()))?;

@@ -9,7 +9,7 @@ use domain::{
     Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, Frozen, Keyring, Nature,
     QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
-use notice::{DigestBuilder, NoticeText, Terms};
+use notice::{DigestBuilder, NoticeText, Terms, preflight::SAME_TEXT};
 use registry::AudienceSpec;
 use std::{sync::Arc, time::Duration};
 use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
@@ -192,7 +192,9 @@ impl Desk {
         confirmed: &[String],
     ) -> Result<ApproveAnswer, DeskError> {
         let broadcast = self.find(id).await?;
-        if let Some(finding) = unconfirmed(&broadcast, confirmed)? {
+        let findings = stored_findings(&broadcast)?;
+        self.text_is_still_new(&broadcast, &findings).await?;
+        if let Some(finding) = findings.into_iter().find(|f| f.confirm && !confirmed.contains(&f.rule)) {
             return Err(Refusal::new(
                 Rule::Confirmation,
                 finding.text,
@@ -278,6 +280,7 @@ impl Desk {
             )
             .into());
         }
+        self.text_is_still_new(&broadcast, &stored_findings(&broadcast)?).await?;
         let signed: Terms = serde_json::from_str(&broadcast.terms).map_err(|source| DeskError::Stored {
             id,
             what: "terms",
@@ -423,6 +426,31 @@ impl Desk {
         self.draft(actor, &correction).await
     }
 
+    /// Two drafts with one text may be checked side by side, and each found nothing. The check is made
+    /// again where something follows from it.
+    async fn text_is_still_new(
+        &self,
+        broadcast: &Broadcast,
+        findings: &[StoredFinding],
+    ) -> Result<(), DeskError> {
+        let id = broadcast.id;
+        let known = findings.iter().any(|finding| finding.rule == SAME_TEXT);
+        if known || broadcast.nature == Nature::Test || broadcast.digest.is_none() {
+            return Ok(());
+        }
+        let recipients = self.store.recipients_of(id).await?;
+        let text = [broadcast.subject.as_str(), broadcast.body.as_str()];
+        match self.store.same_text_before(id, broadcast.nature, text, &recipients).await? {
+            None => Ok(()),
+            Some((last, people)) => Err(Refusal::new(
+                Rule::Confirmation,
+                format!("since the check, this text went to {people} of these people with broadcast {last}"),
+                "return it to its author, who checks it again: whoever signs then confirms it",
+            )
+            .into()),
+        }
+    }
+
     async fn find(&self, id: BroadcastId) -> Result<Broadcast, DeskError> {
         Ok(self.store.broadcast(id).await?.ok_or(StoreError::not_found("broadcast", id))?)
     }
@@ -494,11 +522,12 @@ struct StoredFinding {
     confirm: bool,
 }
 
-/// The first finding that whoever signs has to confirm, and did not.
-fn unconfirmed(broadcast: &Broadcast, confirmed: &[String]) -> Result<Option<StoredFinding>, DeskError> {
-    let findings: Vec<StoredFinding> = serde_json::from_str(&broadcast.findings)
-        .map_err(|source| DeskError::Stored { id: broadcast.id, what: "findings", source })?;
-    Ok(findings.into_iter().find(|finding| finding.confirm && !confirmed.contains(&finding.rule)))
+fn stored_findings(broadcast: &Broadcast) -> Result<Vec<StoredFinding>, DeskError> {
+    serde_json::from_str(&broadcast.findings).map_err(|source| DeskError::Stored {
+        id: broadcast.id,
+        what: "findings",
+        source,
+    })
 }
 
 pub(crate) fn audience_json(spec: &AudienceSpec) -> String {

@@ -62,9 +62,16 @@ impl Desk {
         self.conclude(actor, id, &terms, draft, change, preflight).await
     }
 
+    fn audience_spec(&self, broadcast: &Broadcast) -> Result<AudienceSpec, DeskError> {
+        serde_json::from_str(&broadcast.audience).map_err(|source| DeskError::Stored {
+            id: broadcast.id,
+            what: "audience",
+            source,
+        })
+    }
+
     async fn audience_of(&self, broadcast: &Broadcast) -> Result<Vec<SnapshotMember>, DeskError> {
-        let spec = serde_json::from_str::<AudienceSpec>(&broadcast.audience)
-            .map_err(|source| DeskError::Stored { id: broadcast.id, what: "audience", source })?;
+        let spec = self.audience_spec(broadcast)?;
         let year = self.clock.now().fiscal_year(self.settings.time_zone);
         Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
     }
@@ -77,6 +84,10 @@ impl Desk {
         draft: &Draft,
     ) -> Result<Option<AudienceChange>, DeskError> {
         if broadcast.nature == Nature::Test {
+            return Ok(None);
+        }
+        // Whoever has answered leaves the audience of a reminder; that is no news.
+        if !matches!(self.audience_spec(broadcast)?, AudienceSpec::Named(_)) {
             return Ok(None);
         }
         let Broadcast { id, nature, audience, .. } = broadcast;
@@ -101,13 +112,16 @@ impl Desk {
     ) -> Result<Preflight, DeskError> {
         let known = known_fields(&self.store).await?;
         let held: u64 = draft.held.values().sum();
+        let recipients = draft.rows.len() as u64 - held;
+        let policy = &self.settings.policy;
+        let canary = policy.canary_for(broadcast.nature, recipients);
         Ok(check(&Summary {
             nature: broadcast.nature,
             text: &terms.text,
             questions: terms.questions(),
             known_fields: &known,
             public_url: &terms.public_url,
-            recipients: draft.rows.len() as u64 - held,
+            recipients,
             held: &draft.held,
             change,
             same_text: self.same_text(broadcast, draft).await?,
@@ -116,7 +130,9 @@ impl Desk {
             rates: &terms.rates,
             connections: terms.connections,
             start: self.clock.now(),
-            full_hour_spread: self.settings.policy.spread_full_hour.then_some(FULL_HOUR_SPREAD),
+            opens_within: policy.opens_within(broadcast.nature, recipients),
+            waits_for_person: canary.is_some_and(|plan| plan.wait.is_none()),
+            full_hour_spread: policy.spread_full_hour.then_some(FULL_HOUR_SPREAD),
             finish_by: broadcast.finish_by,
         }))
     }

@@ -149,6 +149,8 @@ const HOST_UNKNOWN: &[&str] = &[
     "no such host",
     "nxdomain",
     "bad destination host",
+    "does not accept mail",
+    "domain is not reachable",
     "ドメインが見つかりません",
 ];
 const EXPIRED: &[&str] = &[
@@ -209,7 +211,8 @@ fn by_status(status: &str) -> Option<ReplyClass> {
     match (class, subject, detail) {
         ("4", _, _) => Some(ReplyClass::BounceSoft),
         ("5", "1", "7" | "8") => Some(ReplyClass::BounceSoft),
-        ("5", "1", "0") => None,
+        // A domain that takes no mail (RFC 7505); some say so in the code for the sender's.
+        ("5", "1", "0") | ("5", "7", "27") => None,
         ("5", "1", _) | ("5", "4", "4") => Some(ReplyClass::BounceHard),
         // Said for anything, also for unknown users.
         ("5", "3" | "5", "0") | ("5", "2", "0" | "1") => None,
@@ -296,6 +299,8 @@ mod tests {
             (Some("5.5.0"), "550 Unknown\n user", BounceHard),
             (Some("5.0.0"), "550 Unknown user x@docomo.ne.jp (in reply to end of DATA command)", BounceSoft),
             (Some("4.4.1"), "host not found", BounceSoft),
+            (Some("5.7.27"), "550 Host does not accept mail", BounceHard),
+            (Some("5.5.0"), "554 the domain is not reachable", BounceHard),
             (None, "宛先不明です", BounceHard),
             (None, "550 no", BounceHard),
             (None, "552 no", BounceSoft),

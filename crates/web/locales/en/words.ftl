@@ -129,6 +129,7 @@ finding-audience-change = Since last time (broadcast { $broadcast }, { $previous
 finding-audience-unusual = Other people than last time (broadcast { $broadcast }, { $previous } people): { $joined } joined, { $left } left, { $never_mailed } were never written to. Check the roster and its year. Two approvers have to sign.
 finding-same-text = This text went to { $people } of these people before, last with broadcast { $broadcast }.
 finding-forecast = At this relay's limits the last notice leaves { $seconds } s after the start.
+finding-canary-finish-by = After the first batch the rest waits until somebody continues. Whoever is not written to by the time set is given up.
 finding-full-hour = A start in the first minute of an hour waits up to { $seconds } s, apart from everybody’s timers.
 finding-finish-by = The last notice would leave { $late_seconds } s after the time set.
 finding-daily-cap = Over the 24-hour cap of { $cap } (now { $recipients }, already { $released }): two approvers sign.

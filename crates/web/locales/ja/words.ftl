@@ -129,6 +129,7 @@ finding-audience-change = 前回（お知らせ{ $broadcast }、{ $previous }人
 finding-audience-unusual = 送る相手が前回（お知らせ{ $broadcast }、{ $previous }人）と大きく違います。{ $joined }人増え、{ $left }人減り、一度も送ったことのない人が{ $never_mailed }人います。名簿と年度を確かめてください。承認者が2人必要です。
 finding-same-text = 同じ内容を、このうち{ $people }人にすでに送っています（最後はお知らせ{ $broadcast }）。
 finding-forecast = いまの中継サーバーの上限では、開始から{ $seconds }秒で最後の1通が出ます。
+finding-canary-finish-by = 最初の送信のあと、だれかが「続ける」まで残りを送りません。期限までに続けなければ、残りの人には送られません。
 finding-full-hour = ちょうどの時刻は送信が集中するため、毎時0分台に始めると最大{ $seconds }秒遅らせて送り始めます。
 finding-finish-by = 最後の1通が、期限より{ $late_seconds }秒遅れます。
 finding-daily-cap = 24時間の合計が上限（{ $cap }人）を超えます（今回{ $recipients }人、すでに{ $released }人）。承認者が2人必要です。

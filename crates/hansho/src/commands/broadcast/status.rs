@@ -65,9 +65,11 @@ async fn status_of(installation: &Installation, broadcast: Broadcast) -> Result<
         subject: broadcast.subject,
         total: tally.total(),
         tally,
-        canary: broadcast.canary.map(|canary| CanaryStatus {
-            recipients: canary.recipients,
-            continues_at: canary.until.map(Timestamp::to_rfc3339),
+        canary: broadcast.canary.filter(|_| broadcast.state == BroadcastState::Sending).map(|canary| {
+            CanaryStatus {
+                recipients: canary.recipients,
+                continues_at: canary.until.map(Timestamp::to_rfc3339),
+            }
         }),
     })
 }
