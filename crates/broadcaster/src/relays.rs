@@ -200,6 +200,7 @@ mod tests {
         tokio::time::advance(REST_FIRST).await;
         assert_eq!(relays.in_order(), [0, 1, 2]);
         assert!(relays.has_better_than(1));
+        relays.failed(0, &std::io::Error::other("refused"));
         relays.opened(0);
         assert!(relays.trouble().is_some(), "a session is no mail");
         relays.took(1);
