@@ -187,15 +187,20 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, reply: &str) -> std::io::Res
     stream.flush().await
 }
 
+/// A bundle with this one issuer, for `SSL_CERT_FILE`.
+fn trusting(society: &Society, issuer: &str) -> String {
+    let bundle = society.path("trusted.pem");
+    std::fs::write(&bundle, issuer).expect("a bundle can be written");
+    bundle.display().to_string()
+}
+
 /// A society whose preferred relay is this one; its own capture relay is the second.
 async fn sent_by_the_second(manner: Manner, said: &str) {
     let relay = SecureRelay::start(manner).await;
     let society = Society::plan().members(6).found().await;
-    let bundle = society.path("trusted.pem");
-    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
     let notice = society.released("訓練開始のお知らせ").await;
     let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
-    let bundle = bundle.display().to_string();
+    let bundle = trusting(&society, &relay.trusted);
     let overrides = [
         ("HANSHO_RELAY__URL", relay.url.as_str()),
         ("HANSHO_RELAY__FALLBACK", &fallback),
@@ -228,9 +233,7 @@ async fn a_relay_that_is_not_secure_gets_nothing_and_the_next_one_is_used() {
 async fn a_secure_relay_is_used_and_without_trust_everything_waits() {
     let relay = SecureRelay::start(Manner::Good).await;
     let society = Society::plan().members(4).found().await;
-    let bundle = society.path("trusted.pem");
-    std::fs::write(&bundle, issuer().pem()).expect("a bundle can be written");
-    let bundle = bundle.display().to_string();
+    let bundle = trusting(&society, &issuer().pem());
     let overrides = [("HANSHO_RELAY__URL", relay.url.as_str()), ("SSL_CERT_FILE", &bundle)];
     let notice = society.released("訓練開始のお知らせ").await;
     let serve = society.serve_with(&["broadcaster"], &overrides).await;
@@ -242,7 +245,7 @@ async fn a_secure_relay_is_used_and_without_trust_everything_waits() {
     let _ended = serve.terminate().await.with_code(0);
     assert_eq!(society.store().relay_trouble().await.expect("readable"), None, "nobody is at work");
 
-    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
+    trusting(&society, &relay.trusted);
     let _serve = society.serve_with(&["broadcaster"], &overrides).await;
     notice.becomes(BroadcastState::Completed, PATIENCE).await;
     assert_eq!(relay.seen.taken.load(Ordering::SeqCst), 4);
@@ -283,9 +286,7 @@ async fn a_relay_that_denies_everybody_does_not_reject_an_audience_row_by_row() 
     const BELIEVED_MAX: u64 = 10 + CONNECTIONS;
     let relay = SecureRelay::start(Manner::Denying).await;
     let society = Society::plan().members(60).found().await;
-    let bundle = society.path("trusted.pem");
-    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
-    let bundle = bundle.display().to_string();
+    let bundle = trusting(&society, &relay.trusted);
     let connections = CONNECTIONS.to_string();
     let overrides = [
         ("HANSHO_RELAY__URL", relay.url.as_str()),
@@ -315,10 +316,8 @@ async fn a_relay_that_denies_everybody_is_left_for_the_next_one() {
     const BELIEVED_MAX: u64 = 10 + 4;
     let relay = SecureRelay::start(Manner::Denying).await;
     let society = Society::plan().members(80).found().await;
-    let bundle = society.path("trusted.pem");
-    std::fs::write(&bundle, &relay.trusted).expect("a bundle can be written");
     let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
-    let bundle = bundle.display().to_string();
+    let bundle = trusting(&society, &relay.trusted);
     let overrides = [
         ("HANSHO_RELAY__URL", relay.url.as_str()),
         ("HANSHO_RELAY__FALLBACK", &fallback),

@@ -130,17 +130,11 @@ impl<L: Ledger, D: Dial> Feeder<L, D> {
         let terms: Terms = serde_json::from_str(&broadcast.terms)?;
         let mut digest = DigestBuilder::new(&terms);
         ledger.each_frozen_row(broadcast.id, |row| digest.row(row)).await?;
-        let frozen = Frozen {
-            broadcast: broadcast.id,
-            author: broadcast.author,
-            nature: terms.nature,
-            digest: match broadcast.digest {
-                Some(signed) if is_planted(Bug::NotVerified) => signed,
-                _ => digest.finish(),
-            },
-            recipients: broadcast.recipients,
-            held: broadcast.held,
+        let digest = match broadcast.digest {
+            Some(signed) if is_planted(Bug::NotVerified) => signed,
+            _ => digest.finish(),
         };
+        let frozen = Frozen { nature: terms.nature, ..broadcast.frozen(digest) };
         let signatures = ledger.signatures(broadcast.id).await?;
         let required = SignaturesRequired::for_release(broadcast.signatures_required > 1);
         let approved = Approved::verify(frozen, &signatures, required)?;

@@ -34,7 +34,7 @@ pub use stream::{Dial, Octets, Tcp, Wire};
 
 use clerk::Clerk;
 use deck::Deck;
-use domain::{Actor, BroadcastId, Clock, Keyring, Timestamp};
+use domain::{Actor, BroadcastId, Clock, EmailAddress, Keyring, Timestamp};
 use notice::Dkim;
 use pace::Pace;
 use relays::Relays;
@@ -89,7 +89,7 @@ pub struct Settings {
     /// Sender of mail to staff.
     pub from: String,
     /// Who gets a first copy of each notice. Only to these it goes, whatever the database says.
-    pub operators: Vec<String>,
+    pub operators: Vec<EmailAddress>,
     /// Base of links in mail to staff.
     pub public_url: String,
     /// Signs each mail, where the relay does not.

@@ -77,10 +77,7 @@ struct Rests {
 
 impl Rests {
     fn visit(&mut self, domain: &str) -> &mut Visit {
-        if !self.visits.contains_key(domain) {
-            self.visits.insert(domain.to_owned(), Visit::default());
-        }
-        self.visits.get_mut(domain).expect("invariant: it was put there")
+        self.visits.entry(domain.to_owned()).or_default()
     }
 }
 

@@ -7,9 +7,9 @@ use crate::{
     session::{Patience, Session, Submitted},
     stream::Tcp,
 };
-use domain::{BroadcastId, EmailAddress};
+use domain::BroadcastId;
 use notice::{
-    ComposeError, Letter, MessageId, RenderError, SenderAddress, SenderAddressError, Terms, cap_alert,
+    ComposeError, Dkim, Letter, MessageId, RenderError, SenderAddress, SenderAddressError, Terms, cap_alert,
     first_copy,
 };
 use std::time::Duration;
@@ -161,10 +161,7 @@ async fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, P
         )?,
         StaffMailKind::FirstCopy => copy(broadcaster, mail, &message_id).await?,
     };
-    let raw = match &broadcaster.settings.dkim {
-        Some(dkim) => dkim.sign(&raw)?,
-        None => raw,
-    };
+    let raw = Dkim::sign_by(broadcaster.settings.dkim.as_deref(), raw)?;
     Ok(Letter { return_path: from.address, to: mail.address.clone(), raw })
 }
 
@@ -173,8 +170,7 @@ async fn copy(
     mail: &StaffMail,
     message_id: &MessageId,
 ) -> Result<Vec<u8>, PostError> {
-    let operators = broadcaster.settings.operators.iter().filter_map(|one| one.parse::<EmailAddress>().ok());
-    if !operators.into_iter().any(|operator| operator == mail.address) {
+    if !broadcaster.settings.operators.contains(&mail.address) {
         return Err(PostError::NoOperator);
     }
     let broadcast = broadcaster.ledger.broadcast(mail.broadcast).await?;

@@ -2,6 +2,7 @@
 //! did not work. One that works again is preferred again.
 
 use crate::relay::RelayUrl;
+use domain::{AttemptNo, retry_wait};
 use std::{
     error::Error,
     fmt::Write as _,
@@ -43,7 +44,7 @@ struct Health {
 #[derive(Clone, Copy, Default)]
 struct Rest {
     until: Option<Instant>,
-    failures: u32,
+    failures: i32,
     /// One connection tries it; the others stay where they are.
     probed: bool,
 }
@@ -79,6 +80,10 @@ impl Relays {
     /// Whether a connection to this relay is better opened anew, to another: one that comes before
     /// it may be tried, or it rests itself and another does not.
     pub(crate) fn has_better_than(&self, at: usize) -> bool {
+        // Asked before every mail: where nothing ever failed, the first is the best.
+        if at == 0 && !self.troubled.load(Ordering::Relaxed) {
+            return false;
+        }
         let rests = &self.health().rests;
         rests[..at].iter().any(Rest::is_over) || (!rests[at].is_over() && rests.iter().any(Rest::is_over))
     }
@@ -98,8 +103,9 @@ impl Relays {
         let rest = &mut health.rests[at];
         // Connections that fail together are one failure.
         if rest.is_over() || rest.probed {
-            let wait = REST_FIRST.saturating_mul(1 << rest.failures.min(10)).min(REST_MAX);
-            *rest = Rest { until: Some(Instant::now() + wait), failures: rest.failures + 1, probed: false };
+            let failures = rest.failures + 1;
+            let wait = retry_wait(REST_FIRST, AttemptNo::new(failures)).min(REST_MAX);
+            *rest = Rest { until: Some(Instant::now() + wait), failures, probed: false };
         }
         self.tell(&mut health, at, why);
     }

@@ -400,36 +400,32 @@ impl<D: Dial> Session<D> {
     async fn connect(&self, at: usize) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
         let (relay, step) = (self.relays.url(at), self.step_timeout);
         let hello = ClientId::default();
-        let tls = || TlsParameters::new(relay.host.clone()).map_err(Unreachable::from);
+        let tls = || TlsParameters::new(relay.host.clone());
         let mut connection = match relay.security {
             Security::Plain | Security::StartTls => {
                 let stream = RelayStream::new(self.dial.dial(relay).await.map_err(Unreachable::Connect)?);
-                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
-                    .await
-                    .map_err(Unreachable::from)?
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await?
             }
-            Security::Tls => AsyncSmtpConnection::connect_tokio1(
-                (relay.host.as_str(), relay.port),
-                Some(step),
-                &hello,
-                Some(tls()?),
-                None,
-            )
-            .await
-            .map_err(Unreachable::from)?,
+            Security::Tls => {
+                AsyncSmtpConnection::connect_tokio1(
+                    (relay.host.as_str(), relay.port),
+                    Some(step),
+                    &hello,
+                    Some(tls()?),
+                    None,
+                )
+                .await?
+            }
         };
         if relay.security == Security::StartTls {
             if !connection.can_starttls() {
                 return Err(Unreachable::NoStartTls);
             }
-            connection.starttls(tls()?, &hello).await.map_err(Unreachable::from)?;
+            connection.starttls(tls()?, &hello).await?;
         }
         if let Some(login) = &relay.login {
             let credentials = Credentials::new(login.user.clone(), login.password.clone());
-            connection
-                .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
-                .await
-                .map_err(Unreachable::from)?;
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
         }
         let pipelining = match connection.command(Ehlo::new(hello)).await {
             Ok(extensions) => extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING")),

@@ -298,11 +298,10 @@ impl Config {
             self.relay.messages_per_connection != Some(0),
             "relay.messages_per_connection is 1 or more; leave it out where the relay has no such limit"
         );
-        let paces = self.relay.per_domain.values();
+        let nobody_at_once =
+            |pace: &DomainPace| matches!(pace, DomainPace::Full(FullPace { at_once: Some(0), .. }));
         ensure!(
-            paces
-                .into_iter()
-                .all(|pace| !matches!(pace, DomainPace::Full(FullPace { at_once: Some(0), .. }))),
+            !self.relay.per_domain.values().any(nobody_at_once),
             "relay.per_domain: at_once is 1 or more"
         );
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
@@ -327,10 +326,7 @@ impl Config {
             !self.broadcast.one_click_unsubscribe || self.site.public_url.starts_with("https://"),
             "broadcast.one_click_unsubscribe needs a site.public_url with https:// (RFC 8058)"
         );
-        for operator in &self.broadcast.operators {
-            let _one: EmailAddress =
-                operator.parse().context("broadcast.operators holds something that is not one address")?;
-        }
+        self.operators()?;
         Ok(())
     }
 
@@ -399,6 +395,14 @@ impl Config {
             canary: self.broadcast.canary.map(plan),
             spread_full_hour: self.relay.carriers,
         }
+    }
+
+    /// `broadcast.operators`.
+    pub(crate) fn operators(&self) -> Result<Vec<EmailAddress>> {
+        let addresses = self.broadcast.operators.iter().map(|operator| operator.parse());
+        addresses
+            .collect::<Result<_, _>>()
+            .context("broadcast.operators holds something that is not one address")
     }
 
     /// `broadcast.dkim`, with its key read.

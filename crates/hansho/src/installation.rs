@@ -109,7 +109,7 @@ impl Installation {
             unknown: self.config.unknown(),
             from: broadcast.from.clone(),
             public_url: site.public_url.clone(),
-            operators: broadcast.operators.clone(),
+            operators: self.config.operators()?,
             dkim: self.config.dkim()?.map(Arc::new),
             worker_name: format!("pid {}", std::process::id()),
         })

@@ -101,11 +101,22 @@ impl Dkim {
         from == signing || from.ends_with(&format!(".{signing}"))
     }
 
+    /// The mail as it leaves: signed where there is a key.
+    ///
+    /// # Errors
+    /// [`DkimError::Sign`].
+    pub fn sign_by(key: Option<&Self>, raw: Vec<u8>) -> Result<Vec<u8>, DkimError> {
+        match key {
+            Some(key) => key.sign(&raw),
+            None => Ok(raw),
+        }
+    }
+
     /// The mail with its signature in front.
     ///
     /// # Errors
     /// [`DkimError::Sign`].
-    pub fn sign(&self, raw: &[u8]) -> Result<Vec<u8>, DkimError> {
+    fn sign(&self, raw: &[u8]) -> Result<Vec<u8>, DkimError> {
         let signature = match &self.signer {
             Signer::Rsa(signer) => signer.sign(raw),
             Signer::Ed25519(signer) => signer.sign(raw),

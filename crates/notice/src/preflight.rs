@@ -54,6 +54,23 @@ pub struct Finding {
     pub confirm: bool,
 }
 
+/// A [`Finding`] as it is read back from where the last preflight was stored.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct StoredFinding {
+    /// Stable name of the rule.
+    pub rule: String,
+    /// A [`Level`] in its stored word.
+    pub level: String,
+    /// One sentence in English.
+    pub text: String,
+    /// The facts in it by name.
+    #[serde(default)]
+    pub args: BTreeMap<String, String>,
+    /// Whoever signs has to say that they have seen it.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
 /// Earlier broadcasts that carried the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SameText {

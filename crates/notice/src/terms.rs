@@ -203,10 +203,7 @@ impl Composer {
             unsubscribe_url: unsubscribe_url.as_deref(),
             text: &text,
         })?;
-        let raw = match &self.dkim {
-            Some(dkim) => dkim.sign(&raw)?,
-            None => raw,
-        };
+        let raw = Dkim::sign_by(self.dkim.as_deref(), raw)?;
         Ok(Letter { return_path, to: recipient.address.clone(), raw })
     }
 

@@ -1,20 +1,15 @@
 //! The after-action report of a small exercise whose every figure is known by hand.
 
 use domain::{
-    Actor, Answers, BroadcastId, Choice, Clock, ContentDigest, DeliveryEvent, ExerciseId, ExerciseState,
-    Frozen, HoldReason, InjectState, MemberId, Nature, Question, QuestionKind, Questionnaire, ReplyClass,
-    ReplyId, Role, SmtpReply, StaffId, Timestamp,
+    Actor, Answers, BroadcastId, Choice, Clock, DeliveryEvent, ExerciseId, ExerciseState, HoldReason,
+    InjectState, MemberId, Nature, Question, QuestionKind, Questionnaire, ReplyClass, ReplyId, Role,
+    SmtpReply, StaffId, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use report::{AfterAction, LedgerCsv, Situation};
 use std::{sync::Arc, time::Duration};
-use store::{
-    FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, ReleasePolicy, Snapshot, Store,
-    WorkerTerms,
-};
-use testkit::{SystemClock, TestDatabase, fresh_databases};
-
-const SIGNED: ContentDigest = ContentDigest::new([7; 32]);
+use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
+use testkit::{SystemClock, TestDatabase, fresh_databases, release};
 
 /// An exercise of two injects: the start notice went to six people, the end notice was missed.
 struct Drill {
@@ -96,26 +91,7 @@ impl Drill {
     async fn release(&mut self, now: Timestamp) {
         let (store, author, id) = (&self.store, self.author.1, self.notice);
         let rows: Vec<FreezeRow> = (1..=6).map(row).collect();
-        store
-            .freeze(
-                author,
-                id,
-                &Snapshot { rows: &rows, digest: SIGNED, terms: "{}", findings: "[1]", change: None },
-                now,
-            )
-            .await
-            .expect("frozen");
-        store.sign(self.approver, id, SIGNED, &ReleasePolicy::capped_at(3_000), now).await.expect("signed");
-        let frozen = Frozen {
-            broadcast: id,
-            author: self.author.0,
-            nature: Nature::Exercise,
-            digest: SIGNED,
-            recipients: 5,
-            held: 1,
-        };
-        let released =
-            store.release(author, frozen, &ReleasePolicy::capped_at(3_000), now).await.expect("released");
+        let released = release(store, (author, self.approver), id, &rows, now).await;
         self.released_at = released.at;
         let minute = Duration::from_secs(60);
         let terms = WorkerTerms {

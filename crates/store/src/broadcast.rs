@@ -3,7 +3,7 @@
 
 use crate::{Store, StoreError, WriteTx, entity, opening::Canary, sql};
 use domain::{
-    Actor, AudienceChange, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Nature,
+    Actor, AudienceChange, BroadcastEvent, BroadcastId, BroadcastState, ContentDigest, Frozen, Nature,
     QuestionnaireId, Refusal, Rule, StaffId, Timestamp,
 };
 
@@ -57,11 +57,24 @@ pub struct Broadcast {
     pub completed_at: Option<Timestamp>,
     /// Against the broadcast before, where there was one.
     pub change: Option<AudienceChange>,
-    /// A first batch after which the rest waits.
+    /// While it is being sent: a first batch that the rest waits for.
     pub canary: Option<Canary>,
 }
 
 impl Broadcast {
+    /// What its signatures are verified for, under the digest of what stands in the rows.
+    #[must_use]
+    pub fn frozen(&self, digest: ContentDigest) -> Frozen {
+        Frozen {
+            broadcast: self.id,
+            author: self.author,
+            nature: self.nature,
+            digest,
+            recipients: self.recipients,
+            held: self.held,
+        }
+    }
+
     /// No preflight has looked at this draft yet.
     #[must_use]
     pub fn was_never_checked(&self) -> bool {
@@ -110,6 +123,7 @@ impl TryFrom<entity::broadcast::Model> for Broadcast {
         };
         Ok(Self {
             id: BroadcastId::new(row.id),
+            canary: Canary::read(&row),
             nature: row.nature.parse().map_err(|e: domain::UnknownWord| corrupt("nature", e.to_string()))?,
             state: row.state.parse().map_err(|e: domain::UnknownWord| corrupt("state", e.to_string()))?,
             digest: row
@@ -139,7 +153,6 @@ impl TryFrom<entity::broadcast::Model> for Broadcast {
                 .map(|text| serde_json::from_str(&text))
                 .transpose()
                 .map_err(|e| corrupt("comparison", e.to_string()))?,
-            canary: Canary::read(row.canary_rows, row.canary_last, row.canary_until),
         })
     }
 }

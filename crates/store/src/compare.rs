@@ -1,6 +1,6 @@
 //! Earlier broadcasts to compare a draft with: who was written to, and with which text.
 
-use crate::{Store, StoreError, sql};
+use crate::{Broadcast, Store, StoreError, sql};
 use domain::{AudienceChange, BroadcastId, MemberId, Nature};
 use std::collections::HashSet;
 
@@ -37,31 +37,42 @@ impl Store {
         }))
     }
 
-    /// Released broadcasts of the same nature, other than `id`, with exactly this text, and whom of `recipients` they
-    /// reached or may still reach; none where that is nobody.
+    /// Released broadcasts of the same nature with exactly this one's text, the last first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn same_text_before(
-        &self,
-        id: BroadcastId,
-        nature: Nature,
-        [subject, body]: [&str; 2],
-        recipients: &HashSet<MemberId>,
-    ) -> Result<Option<(BroadcastId, u64)>, StoreError> {
+    pub async fn with_same_text(&self, broadcast: &Broadcast) -> Result<Vec<BroadcastId>, StoreError> {
         let text = "SELECT id AS n FROM broadcast WHERE id <> $1 AND subject = $2 AND body = $3 \
                     AND nature = $4 AND released_at IS NOT NULL ORDER BY id DESC";
-        let values = [id.get().into(), subject.into(), body.into(), nature.as_str().into()];
+        let values = [
+            broadcast.id.get().into(),
+            broadcast.subject.as_str().into(),
+            broadcast.body.as_str().into(),
+            broadcast.nature.as_str().into(),
+        ];
         let earlier: Vec<sql::Number> =
             sql::rows(&self.connection, "look for the same text", text, values).await?;
+        Ok(earlier.into_iter().map(|row| BroadcastId::new(row.n)).collect())
+    }
+
+    /// Which of these broadcasts was the first named that reached any of `recipients`, or may still,
+    /// and how many of them any did; none where that is nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reached_before(
+        &self,
+        earlier: &[BroadcastId],
+        recipients: &HashSet<MemberId>,
+    ) -> Result<Option<(BroadcastId, u64)>, StoreError> {
         let (mut last, mut people) = (None, HashSet::new());
-        for earlier in earlier.into_iter().map(|row| BroadcastId::new(row.n)) {
-            let reached =
-                self.members_in(earlier, "state NOT IN ('held', 'rejected', 'gave_up', 'cancelled')").await?;
+        for earlier in earlier {
+            let states = "state NOT IN ('held', 'rejected', 'gave_up', 'cancelled')";
+            let reached = self.members_in(*earlier, states).await?;
             let before = people.len();
             people.extend(reached.intersection(recipients).copied());
             if last.is_none() && people.len() > before {
-                last = Some(earlier);
+                last = Some(*earlier);
             }
         }
         Ok(last.map(|last| (last, people.len() as u64)))

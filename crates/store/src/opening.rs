@@ -1,9 +1,10 @@
 //! How a released broadcast opens: operators get a first copy, then a canary batch goes, then
 //! everybody. What is open is decided where rows are claimed, and nowhere else.
 
-use crate::{Broadcast, Store, StoreError, WriteTx, sql, staff_mail::StaffMailKind};
+use crate::{Broadcast, Store, StoreError, WriteTx, entity, sql, staff_mail::StaffMailKind};
 use domain::{Actor, BroadcastId, BroadcastState, Nature, Refusal, Rule, Timestamp};
 use sea_orm::FromQueryResult;
+use serde::Serialize;
 use std::time::Duration;
 
 /// A start in the first minute of an hour is put off by so much at most.
@@ -67,11 +68,12 @@ pub struct CanaryPlan {
 }
 
 /// A canary that is out, or under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Canary {
     /// How many are in it.
     pub recipients: u64,
     /// When the rest follows by itself if the batch went well; none where a person has to say so.
+    #[serde(rename = "continues_at", serialize_with = "as_rfc3339")]
     pub until: Option<Timestamp>,
 }
 
@@ -85,11 +87,12 @@ struct GateColumns {
 }
 
 impl Canary {
-    /// None where everything is open.
-    pub(crate) fn read(rows: i64, last: i64, until: i64) -> Option<Self> {
-        (last > 0).then(|| Self {
-            recipients: rows.unsigned_abs(),
-            until: (until < i64::MAX).then(|| Timestamp::from_millis(until)),
+    /// None where everything is open, or nothing is being sent.
+    pub(crate) fn read(row: &entity::broadcast::Model) -> Option<Self> {
+        let waits = row.canary_last > 0 && row.state == BroadcastState::Sending.as_str();
+        waits.then(|| Self {
+            recipients: row.canary_rows.unsigned_abs(),
+            until: (row.canary_until < i64::MAX).then(|| Timestamp::from_millis(row.canary_until)),
         })
     }
 }
@@ -112,7 +115,7 @@ impl Store {
         }
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
-        if broadcast.canary.is_none() || broadcast.state != BroadcastState::Sending {
+        if broadcast.canary.is_none() {
             return Err(Refusal::new(
                 Rule::State,
                 format!("broadcast {id} has no canary batch that waits"),
@@ -198,6 +201,10 @@ impl WriteTx {
         let text = "UPDATE broadcast SET canary_last = 0 WHERE id = $1";
         sql::run(&**self, "open a broadcast", text, [id.get().into()]).await.map(|_| ())
     }
+}
+
+fn as_rfc3339<S: serde::Serializer>(until: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    until.map(Timestamp::to_rfc3339).serialize(serializer)
 }
 
 /// At once, but for a start in the first minute of an hour: that waits for as long as the

@@ -117,7 +117,7 @@ impl Store {
         .await?;
         let required = tx.required_signatures(&broadcast, policy, now).await?;
         let signatures = tx.signatures(id).await?;
-        let frozen = frozen_as(&broadcast, seen);
+        let frozen = broadcast.frozen(seen);
         let valid = signatures.iter().filter(|signature| signature.role.may_approve()).count();
         let given = u8::try_from(valid).unwrap_or(u8::MAX);
         let event = match Approved::verify(frozen, &signatures, required) {
@@ -427,17 +427,6 @@ fn may_sign(actor: Actor, broadcast: &Broadcast) -> Result<StaffId, Refusal> {
             "only an approver signs",
             "ask a person with the role approver; on the command line set HANSHO_TOKEN to their token",
         )),
-    }
-}
-
-fn frozen_as(broadcast: &Broadcast, digest: ContentDigest) -> Frozen {
-    Frozen {
-        broadcast: broadcast.id,
-        author: broadcast.author,
-        nature: broadcast.nature,
-        digest,
-        recipients: broadcast.recipients,
-        held: broadcast.held,
     }
 }
 

@@ -1,10 +1,12 @@
-//! What tests of several crates need and no product code may: clocks that obey the test, and
-//! fresh databases of both kinds with the schema in place.
+//! What tests of several crates need and no product code may: clocks that obey the test, fresh
+//! databases of both kinds with the schema in place, and a broadcast that was released.
 //!
 //! A dev-dependency only; the architecture test fails where a product crate depends on it.
 
 mod clock;
 mod databases;
+mod release;
 
 pub use clock::{ManualClock, SystemClock};
 pub use databases::{DatabaseKind, Outage, TestDatabase, fresh_databases, fresh_postgres, fresh_sqlite};
+pub use release::release;

@@ -1,18 +1,15 @@
 //! Stored replies and what they mean for others, on both engines.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, ContentDigest, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass,
-    ReplyId, Role, SmtpReply, StaffId, Timestamp,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass, ReplyId, Role,
+    SmtpReply, StaffId, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use std::{sync::Arc, time::Duration};
-use store::{
-    FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, ReleasePolicy, Snapshot, Store, WorkerTerms,
-};
-use testkit::{SystemClock, TestDatabase, fresh_databases};
+use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, WorkerTerms};
+use testkit::{SystemClock, TestDatabase, fresh_databases, release};
 use triage::Triage;
 
-const SIGNED: ContentDigest = ContentDigest::new([7; 32]);
 const PEOPLE: i64 = 4;
 
 struct Desk {
@@ -91,26 +88,7 @@ async fn delivered(store: &Store) -> BroadcastId {
     let (_, approver) = add("approver@example.jp", Role::Approver).await;
     let id = store.create_broadcast(author, &draft(author_id), now).await.expect("a draft");
     let rows: Vec<FreezeRow> = (1..=PEOPLE).map(row).collect();
-    store
-        .freeze(
-            author,
-            id,
-            &Snapshot { rows: &rows, digest: SIGNED, terms: "{}", findings: "[1]", change: None },
-            now,
-        )
-        .await
-        .expect("frozen");
-    store.sign(approver, id, SIGNED, &ReleasePolicy::capped_at(3_000), now).await.expect("signed");
-    let frozen = Frozen {
-        broadcast: id,
-        author: author_id,
-        nature: Nature::Exercise,
-        digest: SIGNED,
-        recipients: PEOPLE as u64,
-        held: 0,
-    };
-    let released =
-        store.release(author, frozen, &ReleasePolicy::capped_at(3_000), now).await.expect("released");
+    let released = release(store, (author, approver), id, &rows, now).await;
     send_all(store, &released.approved, now).await;
     id
 }

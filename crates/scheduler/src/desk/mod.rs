@@ -6,10 +6,13 @@ mod preflight;
 pub use preflight::PreflightAnswer;
 
 use domain::{
-    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, Frozen, Keyring, Nature,
+    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, Keyring, Nature,
     QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
-use notice::{DigestBuilder, NoticeText, Terms, preflight::SAME_TEXT};
+use notice::{
+    DigestBuilder, NoticeText, Terms,
+    preflight::{SAME_TEXT, StoredFinding},
+};
 use registry::AudienceSpec;
 use std::{sync::Arc, time::Duration};
 use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
@@ -311,14 +314,7 @@ impl Desk {
             )
             .into());
         }
-        let frozen = Frozen {
-            broadcast: id,
-            author: broadcast.author,
-            nature: broadcast.nature,
-            digest: digest.finish(),
-            recipients: broadcast.recipients,
-            held: broadcast.held,
-        };
+        let frozen = broadcast.frozen(digest.finish());
         let settings = &self.settings;
         self.store.release(actor, frozen, &settings.policy, self.clock.now()).await?;
         Ok(())
@@ -433,14 +429,15 @@ impl Desk {
         broadcast: &Broadcast,
         findings: &[StoredFinding],
     ) -> Result<(), DeskError> {
-        let id = broadcast.id;
-        let known = findings.iter().any(|finding| finding.rule == SAME_TEXT);
-        if known || broadcast.nature == Nature::Test || broadcast.digest.is_none() {
+        if findings.iter().any(|finding| finding.rule == SAME_TEXT) {
             return Ok(());
         }
-        let recipients = self.store.recipients_of(id).await?;
-        let text = [broadcast.subject.as_str(), broadcast.body.as_str()];
-        match self.store.same_text_before(id, broadcast.nature, text, &recipients).await? {
+        let earlier = self.same_text_before(broadcast).await?;
+        if earlier.is_empty() {
+            return Ok(());
+        }
+        let recipients = self.store.recipients_of(broadcast.id).await?;
+        match self.store.reached_before(&earlier, &recipients).await? {
             None => Ok(()),
             Some((last, people)) => Err(Refusal::new(
                 Rule::Confirmation,
@@ -448,6 +445,14 @@ impl Desk {
                 "return it to its author, who checks it again: whoever signs then confirms it",
             )
             .into()),
+        }
+    }
+
+    /// Released broadcasts with this one's text. A test may be repeated.
+    async fn same_text_before(&self, broadcast: &Broadcast) -> Result<Vec<BroadcastId>, DeskError> {
+        match broadcast.nature {
+            Nature::Test => Ok(Vec::new()),
+            Nature::Actual | Nature::Exercise => Ok(self.store.with_same_text(broadcast).await?),
         }
     }
 
@@ -511,15 +516,6 @@ impl Desk {
             idempotency_key: new.idempotency_key.clone(),
         }
     }
-}
-
-/// A finding of the last preflight as stored; the rest of it is for readers.
-#[derive(serde::Deserialize)]
-struct StoredFinding {
-    rule: String,
-    text: String,
-    #[serde(default)]
-    confirm: bool,
 }
 
 fn stored_findings(broadcast: &Broadcast) -> Result<Vec<StoredFinding>, DeskError> {

@@ -57,8 +57,14 @@ impl Desk {
             Err(notice::ComposeError::Text(_)) => Draft { rows: Vec::new(), held: BTreeMap::new() },
             Err(other) => return Err(other.into()),
         };
-        let change = self.change_of(&broadcast, &draft).await?;
-        let preflight = self.check_rules(&broadcast, &terms, &draft, change).await?;
+        let recipients = draft.recipients();
+        let change = self.change_of(&broadcast, &recipients).await?;
+        let same_text = match self.same_text_before(&broadcast).await?.as_slice() {
+            [] => None,
+            earlier => self.store.reached_before(earlier, &recipients).await?,
+        };
+        let same_text = same_text.map(|(last, people)| SameText { last, people });
+        let preflight = self.check_rules(&broadcast, &terms, &draft, change, same_text).await?;
         self.conclude(actor, id, &terms, draft, change, preflight).await
     }
 
@@ -76,12 +82,11 @@ impl Desk {
         Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
     }
 
-    /// Against the broadcast before. A test reaches the test roster only, whoever stands on it, and
-    /// may be repeated.
+    /// Against the broadcast before. A test reaches the test roster only, whoever stands on it.
     async fn change_of(
         &self,
         broadcast: &Broadcast,
-        draft: &Draft,
+        recipients: &HashSet<MemberId>,
     ) -> Result<Option<AudienceChange>, DeskError> {
         if broadcast.nature == Nature::Test {
             return Ok(None);
@@ -91,16 +96,7 @@ impl Desk {
             return Ok(None);
         }
         let Broadcast { id, nature, audience, .. } = broadcast;
-        Ok(self.store.audience_change(*id, *nature, audience, &draft.recipients()).await?)
-    }
-
-    async fn same_text(&self, broadcast: &Broadcast, draft: &Draft) -> Result<Option<SameText>, DeskError> {
-        if broadcast.nature == Nature::Test {
-            return Ok(None);
-        }
-        let Broadcast { id, nature, subject, body, .. } = broadcast;
-        let found = self.store.same_text_before(*id, *nature, [subject, body], &draft.recipients()).await?;
-        Ok(found.map(|(last, people)| SameText { last, people }))
+        Ok(self.store.audience_change(*id, *nature, audience, recipients).await?)
     }
 
     async fn check_rules(
@@ -109,6 +105,7 @@ impl Desk {
         terms: &Terms,
         draft: &Draft,
         change: Option<AudienceChange>,
+        same_text: Option<SameText>,
     ) -> Result<Preflight, DeskError> {
         let known = known_fields(&self.store).await?;
         let held: u64 = draft.held.values().sum();
@@ -124,7 +121,7 @@ impl Desk {
             recipients,
             held: &draft.held,
             change,
-            same_text: self.same_text(broadcast, draft).await?,
+            same_text,
             released_in_24h: self.store.released_recently(broadcast.id).await?,
             daily_cap: terms.daily_cap,
             rates: &terms.rates,

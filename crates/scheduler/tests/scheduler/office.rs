@@ -138,14 +138,7 @@ impl Office {
 
     async fn evidence(&self, id: BroadcastId) -> Approved<Frozen> {
         let broadcast = self.broadcast(id).await;
-        let frozen = Frozen {
-            broadcast: id,
-            author: broadcast.author,
-            nature: broadcast.nature,
-            digest: broadcast.digest.expect("frozen"),
-            recipients: broadcast.recipients,
-            held: broadcast.held,
-        };
+        let frozen = broadcast.frozen(broadcast.digest.expect("frozen"));
         let signatures = self.store().signatures(id).await.expect("read");
         Approved::verify(frozen, &signatures, SignaturesRequired::for_release(false)).expect("signed")
     }

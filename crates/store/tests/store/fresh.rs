@@ -154,14 +154,7 @@ impl Fresh {
     /// What stands in the database, as a release takes it.
     pub(crate) async fn frozen(&self, id: BroadcastId) -> Frozen {
         let broadcast = self.broadcast(id).await;
-        Frozen {
-            broadcast: id,
-            author: broadcast.author,
-            nature: broadcast.nature,
-            digest: broadcast.digest.expect("a frozen broadcast has a digest"),
-            recipients: broadcast.recipients,
-            held: broadcast.held,
-        }
+        broadcast.frozen(broadcast.digest.expect("a frozen broadcast has a digest"))
     }
 
     pub(crate) async fn broadcast(&self, id: BroadcastId) -> Broadcast {

@@ -3,7 +3,7 @@
 use crate::fresh::{CAP, Fresh, NOW, SIGNED, accepted, held, member, members, rejected};
 use domain::{Approved, AudienceChange, BroadcastId, Frozen, MemberId, Nature, Role, Rule};
 use std::{collections::HashSet, time::Duration};
-use store::{CanaryPlan, ReleasePolicy, Snapshot, StoreError, Worker};
+use store::{CanaryPlan, NewBroadcast, ReleasePolicy, Snapshot, StoreError, Worker};
 
 const AUDIENCE: &str = r#"{"named":"all"}"#;
 const PASSED: &str = "UPDATE broadcast SET canary_until = 1";
@@ -149,16 +149,19 @@ async fn the_same_text_is_found_for_those_whom_it_may_have_reached() {
         let refused = crate::fresh::outcome(permits.remove(0), &rejected());
         let outcomes = [vec![refused], crate::fresh::spend(permits, &accepted())].concat();
         fresh.turn(worker, &outcomes, Vec::new()).await;
-        let next = fresh.draft("again").await;
-        let same = async |subject: &str, to: &HashSet<MemberId>| {
-            let text = [subject, "開始します"];
-            fresh.store.same_text_before(next, Nature::Exercise, text, to).await.expect("looked")
+        let as_written = async |notice: NewBroadcast| {
+            let id = fresh.store.create_broadcast(fresh.author, &notice, NOW).await.expect("a draft");
+            fresh.store.with_same_text(&fresh.broadcast(id).await).await.expect("looked")
         };
-        assert_eq!(same("訓練開始", &people(1..=9)).await, Some((first, 3)), "one was refused");
-        assert_eq!(same("訓練開始", &people(5..=9)).await, None, "other people");
-        let (text, everybody) = (["訓練開始", "開始します"], people(1..=9));
-        let actual = fresh.store.same_text_before(next, Nature::Actual, text, &everybody);
-        assert_eq!(actual.await.expect("looked"), None, "without its banner it is another text");
-        assert_eq!(same("訓練終了", &people(1..=9)).await, None, "another text");
+        let same = as_written(fresh.notice("again")).await;
+        assert_eq!(same, [first]);
+        let reached =
+            async |to: HashSet<MemberId>| fresh.store.reached_before(&same, &to).await.expect("looked");
+        assert_eq!(reached(people(1..=9)).await, Some((first, 3)), "one was refused");
+        assert_eq!(reached(people(5..=9)).await, None, "other people");
+        let actual = NewBroadcast { nature: Nature::Actual, ..fresh.notice("actual") };
+        assert_eq!(as_written(actual).await, [], "without its banner it is another text");
+        let other = NewBroadcast { subject: "訓練終了".into(), ..fresh.notice("other") };
+        assert_eq!(as_written(other).await, [], "another text");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Fault, exercises, reply, steps::actor};
 use crate::filters::{Call, Door, Routes, get, post};
-use domain::{BroadcastId, BroadcastState, ContentDigest, ExerciseId, Nature, QuestionnaireId, Timestamp};
+use domain::{BroadcastId, ContentDigest, ExerciseId, Nature, QuestionnaireId, Timestamp};
 use registry::AudienceSpec;
 use scheduler::NewNotice;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -137,11 +137,8 @@ async fn status_of(call: &Call, broadcast: &Broadcast) -> Result<Value, Fault> {
         "nature": broadcast.nature,
         "total": tally.total(),
     });
-    if let (Some(canary), BroadcastState::Sending) = (broadcast.canary, broadcast.state) {
-        status["canary"] = json!({
-            "recipients": canary.recipients,
-            "continues_at": canary.until.map(Timestamp::to_rfc3339),
-        });
+    if let Some(canary) = broadcast.canary {
+        status["canary"] = json!(canary);
     }
     let counts = serde_json::to_value(tally).map_err(|error| Fault::Internal(Box::new(error)))?;
     if let (Some(status), Value::Object(counts)) = (status.as_object_mut(), counts) {

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use domain::{BroadcastId, BroadcastState, DeliveryState, HoldReason, Signature, StaffId, Tally};
-use notice::{Footer, NoticeTemplate, NoticeText, Questions};
+use notice::{Footer, NoticeTemplate, NoticeText, Questions, preflight::StoredFinding};
 use registry::AudienceSpec;
 use std::collections::BTreeMap;
 use store::{Broadcast, LedgerFilter, StopAnswer};
@@ -88,9 +88,7 @@ impl Seen {
             decline: judge && matches!(state, S::Preflighted | S::AwaitingApproval | S::Approved),
             send: author && state == S::Approved,
             stop: role.may_stop() && state == S::Sending,
-            continue_: (author || role.may_approve())
-                && state == S::Sending
-                && self.broadcast.canary.is_some(),
+            continue_: (author || role.may_approve()) && self.broadcast.canary.is_some(),
             resume: judge && state == S::Stopped,
             cancel: role.may_stop() && may_cancel(state),
             settle: author && self.tally.unknown > 0 && state.is_released(),
@@ -204,7 +202,7 @@ fn second_reason(call: &Call, broadcast: &Broadcast) -> String {
 
 /// While a first batch is out and the rest waits for it.
 fn canary(times: &Times, broadcast: &Broadcast) -> Option<CanaryView> {
-    let canary = broadcast.canary.filter(|_| broadcast.state == BroadcastState::Sending)?;
+    let canary = broadcast.canary?;
     Some(CanaryView {
         recipients: grouped(canary.recipients),
         rest: grouped(broadcast.recipients.saturating_sub(canary.recipients)),
@@ -350,17 +348,6 @@ fn reasons_words(t: Texts, list: &str) -> String {
         None => part.to_owned(),
     });
     words.collect::<Vec<_>>().join("・")
-}
-
-#[derive(serde::Deserialize)]
-struct StoredFinding {
-    rule: String,
-    level: String,
-    text: String,
-    #[serde(default)]
-    args: BTreeMap<String, String>,
-    #[serde(default)]
-    confirm: bool,
 }
 
 /// Findings in the reader's language; a rule without a text of its own keeps its English sentence.

@@ -2,9 +2,9 @@
 //! sent and half answered, one draft, one reply.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState, Frozen,
-    Keyring, MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role,
-    SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey, TokenKind,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState, Keyring,
+    MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role, SignaturesRequired,
+    SmtpReply, StaffId, Timestamp, TokenKey, TokenKind,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use registry::AudienceSpec;
@@ -438,14 +438,7 @@ impl Stage<'_> {
 
     async fn deliver(&mut self, id: BroadcastId, rows: usize) {
         let broadcast = self.store.broadcast(id).await.expect("read").expect("there");
-        let frozen = Frozen {
-            broadcast: id,
-            author: broadcast.author,
-            nature: broadcast.nature,
-            digest: broadcast.digest.expect("frozen"),
-            recipients: broadcast.recipients,
-            held: broadcast.held,
-        };
+        let frozen = broadcast.frozen(broadcast.digest.expect("frozen"));
         let signatures = self.store.signatures(id).await.expect("signatures");
         let needed = SignaturesRequired::for_release(false);
         let approved = Approved::verify(frozen, &signatures, needed).expect("approved");

@@ -2,10 +2,10 @@
 
 use crate::{installation::Installation, output::Format};
 use anyhow::Result;
-use domain::{BroadcastId, BroadcastState, Nature, Tally, Timestamp};
+use domain::{BroadcastId, BroadcastState, Nature, Tally};
 use serde::Serialize;
 use std::time::Duration;
-use store::{Broadcast, StoreError};
+use store::{Broadcast, Canary, StoreError};
 
 const LIST_MAX: i64 = 200;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -21,14 +21,7 @@ struct Status {
     tally: Tally,
     /// The first batch, while the rest waits for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    canary: Option<CanaryStatus>,
-}
-
-#[derive(Serialize)]
-struct CanaryStatus {
-    recipients: u64,
-    /// None where a person says "continue".
-    continues_at: Option<String>,
+    canary: Option<Canary>,
 }
 
 pub(super) async fn one(installation: &Installation, id: BroadcastId, format: Format) -> Result<()> {
@@ -65,12 +58,7 @@ async fn status_of(installation: &Installation, broadcast: Broadcast) -> Result<
         subject: broadcast.subject,
         total: tally.total(),
         tally,
-        canary: broadcast.canary.filter(|_| broadcast.state == BroadcastState::Sending).map(|canary| {
-            CanaryStatus {
-                recipients: canary.recipients,
-                continues_at: canary.until.map(Timestamp::to_rfc3339),
-            }
-        }),
+        canary: broadcast.canary,
     })
 }
 
@@ -95,8 +83,8 @@ fn show(status: &Status) -> String {
         t.cancelled
     );
     if let Some(canary) = &status.canary {
-        let then = canary.continues_at.as_ref().map_or("somebody says so".to_owned(), |at| {
-            format!("{at} if they were accepted, or somebody says so")
+        let then = canary.until.map_or("somebody says so".to_owned(), |at| {
+            format!("{} if they were accepted, or somebody says so", at.to_rfc3339())
         });
         line += &format!(
             "\n  the first {} go; the others wait until {then}: hansho broadcast continue {}",
