@@ -5,7 +5,7 @@ use domain::BroadcastState;
 use hansho_tests::{Broadcast, PATIENCE, Serve, Society, until};
 use rehearsal::relay::{Script, Verdict};
 use std::time::Duration;
-use testkit::fresh_postgres;
+use testkit::{fresh_postgres, fresh_postgres_to_crash};
 
 const MEMBERS: usize = 600;
 const SENDING_MAX: Duration = Duration::from_secs(60);
@@ -52,6 +52,22 @@ async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
         .await;
         assert!(seen < MEMBERS as u64, "the database was away before the last mail");
         outage.ends().await;
+    }
+    goes_on_and_costs_nobody_anything(&society, &notice, serve).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_server_that_crashes_and_recovers_costs_nobody_anything() {
+    let Some(database) = fresh_postgres_to_crash().await else { return };
+    let outage = database.outage();
+    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
+    let society = Society::plan().on(database).members(MEMBERS).relay(slowly).found().await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    let mut serve = society.serve(&["broadcaster"]).await;
+    for mails in [60, 160, 260] {
+        assert!(society.relay.wait_for(mails, PATIENCE).await, "mails leave");
+        outage.crashes().await;
+        serve.logs("the database does not answer").await;
     }
     goes_on_and_costs_nobody_anything(&society, &notice, serve).await;
 }

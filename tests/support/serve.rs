@@ -14,6 +14,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Serve {
     process: Process,
+    /// How far its log was looked through.
+    logged: usize,
 }
 
 impl Serve {
@@ -21,7 +23,7 @@ impl Serve {
         let mut environment = society.environment();
         environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let process = Process::start(&hansho_executable(), &serving(society, roles), &environment);
-        Self { process }.readied(society, roles).await
+        Self { process, logged: 0 }.readied(society, roles).await
     }
 
     /// A write beyond the limit then fails, as on a full disk, and does not end the process.
@@ -31,7 +33,7 @@ impl Serve {
         arguments.push(hansho_executable().display().to_string());
         arguments.extend(serving(society, roles));
         let process = Process::start(Path::new("/bin/sh"), &arguments, &society.environment());
-        Self { process }.readied(society, roles).await
+        Self { process, logged: 0 }.readied(society, roles).await
     }
 
     async fn readied(mut self, society: &Society, roles: &[&str]) -> Self {
@@ -62,14 +64,21 @@ impl Serve {
         self.process.stderr()
     }
 
-    /// Waits until it has logged `text`.
+    /// Waits until it has logged `text`, after what was waited for last.
     ///
     /// # Panics
     /// Where it ends, or does not within [`PATIENCE`].
     pub async fn logs(&mut self, text: &str) {
-        let log = self.process.stderr_path();
-        let says = async || std::fs::read_to_string(&log).is_ok_and(|said| said.contains(text));
+        let (log, from) = (self.process.stderr_path(), self.logged);
+        let mut end = from;
+        let says = async || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let found = said.get(from..).and_then(|later| later.find(text));
+            end = found.map_or(from, |at| from + at + text.len());
+            found.is_some()
+        };
         self.expect(&format!("the log to say {text:?}"), says).await;
+        self.logged = end;
     }
 
     /// No file of its grows beyond so many octets; `None` for as far as the disk goes.

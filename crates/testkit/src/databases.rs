@@ -25,6 +25,8 @@ use tempfile::TempDir;
 /// Where PostgreSQL listens for tests: `postgres://user@host:port`, without a database name.
 /// `cargo xtask test` sets it.
 const SERVER_VARIABLE: &str = "HANSHO_TEST_PG";
+/// The same of a server that a test may crash: nobody else uses it.
+const CRASHING_SERVER_VARIABLE: &str = "HANSHO_TEST_PG_CRASHING";
 /// With one of these set, a missing PostgreSQL fails the test instead of skipping half of it.
 const REQUIRING_VARIABLES: [&str; 2] = ["HANSHO_TEST_REQUIRE_PG", "CI"];
 
@@ -109,8 +111,20 @@ impl Outage {
         self.run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
     }
 
+    /// Crashes the server, which recovers from its log by itself: one of its processes is killed,
+    /// so it cannot trust the memory that all of them share, and ends every session.
+    pub async fn crashes(&self) {
+        // The shell is a child of the process that serves this session.
+        let kill = "COPY (SELECT 1) TO PROGRAM 'kill -KILL $PPID'";
+        let _session_is_gone = self.admin().await.execute_unprepared(kill).await;
+    }
+
+    async fn admin(&self) -> DatabaseConnection {
+        connect(&format!("{}/postgres", self.server)).await
+    }
+
     async fn run(&self, statements: &str) {
-        let admin = connect(&format!("{}/postgres", self.server)).await;
+        let admin = self.admin().await;
         admin.execute_unprepared(statements).await.expect("the test server lets us");
         admin.close().await.expect("the connection closes");
     }
@@ -140,16 +154,26 @@ pub async fn fresh_sqlite() -> TestDatabase {
 /// Where the server does not answer or the schema cannot be created; and where the variable is
 /// not set although `CI` or `HANSHO_TEST_REQUIRE_PG` is.
 pub async fn fresh_postgres() -> Option<TestDatabase> {
-    let Ok(server) = env::var(SERVER_VARIABLE) else {
+    fresh_on(SERVER_VARIABLE).await
+}
+
+/// The same on a server of its own, named by `HANSHO_TEST_PG_CRASHING`.
+///
+/// # Panics
+/// As [`fresh_postgres`] does.
+pub async fn fresh_postgres_to_crash() -> Option<TestDatabase> {
+    fresh_on(CRASHING_SERVER_VARIABLE).await
+}
+
+async fn fresh_on(variable: &str) -> Option<TestDatabase> {
+    let Ok(server) = env::var(variable) else {
         let required = REQUIRING_VARIABLES.iter().find(|name| env::var_os(name).is_some());
         assert!(
             required.is_none(),
-            "{} is set, but {SERVER_VARIABLE} is not: run the tests with `cargo xtask test`",
+            "{} is set, but {variable} is not: run the tests with `cargo xtask test`",
             required.unwrap_or(&"")
         );
-        eprintln!(
-            "!!! NOT RUN ON POSTGRESQL: {SERVER_VARIABLE} is not set. `cargo xtask test` runs both halves."
-        );
+        eprintln!("!!! NOT RUN ON POSTGRESQL: {variable} is not set. `cargo xtask test` runs both halves.");
         return None;
     };
     let server = server.trim_end_matches('/');

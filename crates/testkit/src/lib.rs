@@ -8,5 +8,8 @@ mod databases;
 mod release;
 
 pub use clock::{ManualClock, SystemClock};
-pub use databases::{DatabaseKind, Outage, TestDatabase, fresh_databases, fresh_postgres, fresh_sqlite};
+pub use databases::{
+    DatabaseKind, Outage, TestDatabase, fresh_databases, fresh_postgres, fresh_postgres_to_crash,
+    fresh_sqlite,
+};
 pub use release::release;

@@ -94,6 +94,14 @@ pub(crate) fn send_signal(process: u32, name: &str) -> Result<()> {
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
+    // What cargo told this program of its own package. Passed on by a cargo that this one runs, it
+    // makes build scripts build anew what is built already, and everything that stands on it.
+    for (name, _) in std::env::vars_os() {
+        let of_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_ours) {
+            command.env_remove(name);
+        }
+    }
     command
         .kill_on_drop(true)
         .spawn()

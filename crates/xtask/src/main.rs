@@ -75,7 +75,7 @@ fn root() -> PathBuf {
 async fn beside_postgres(program: &str, arguments: &[&str]) -> Result<ExitCode> {
     let mut children = Children::new()?;
     tools::ensure_postgres(&mut children).await?;
-    let server = postgres::Postgres::start().await?;
+    let server = postgres::TestServers::start().await?;
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).envs(server.environment());
     let status = children.run(&mut command).await.with_context(|| format!("while running {program}"))?;

@@ -1,5 +1,5 @@
 //! A PostgreSQL server of our own for the length of one command: in a temporary folder, on a
-//! free loopback port, for tests without durability. Dropping [`Postgres`] ends the server it started and
+//! free loopback port. Dropping [`Postgres`] ends the server it started and
 //! removes its files; no other server is touched.
 
 use crate::children::send_signal;
@@ -30,7 +30,7 @@ const CONNECTIONS_MAX: u16 = 200;
 pub(crate) enum Durability {
     /// For tests: the cluster is thrown away anyway.
     None,
-    /// For measuring.
+    /// For measuring, and where a test crashes it.
     Full,
 }
 
@@ -43,13 +43,33 @@ pub(crate) struct Postgres {
     folder: TempDir,
 }
 
-impl Postgres {
-    /// Creates a cluster for tests and starts it; returns when it answers.
+/// The servers that the tests need.
+#[derive(Debug)]
+pub(crate) struct TestServers {
+    shared: Postgres,
+    /// One test crashes it.
+    crashing: Postgres,
+}
+
+impl TestServers {
+    /// Starts them; returns when they answer.
     pub(crate) async fn start() -> Result<Self> {
-        Self::start_with(Durability::None).await
+        let shared = Postgres::start_with(Durability::None).await?;
+        Ok(Self { shared, crashing: Postgres::start_with(Durability::Full).await? })
     }
 
-    /// The same with this durability.
+    /// What tests read: where the servers are, and that their absence would be a failure.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("HANSHO_TEST_PG", self.shared.url()),
+            ("HANSHO_TEST_PG_CRASHING", self.crashing.url()),
+            ("HANSHO_TEST_REQUIRE_PG", "1".to_owned()),
+        ]
+    }
+}
+
+impl Postgres {
+    /// Creates a cluster and starts it; returns when it answers.
     pub(crate) async fn start_with(durability: Durability) -> Result<Self> {
         let programs = programs().context("PostgreSQL's server programs are not installed")?;
         let account = Account::for_server()?;
@@ -63,12 +83,8 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// What tests read: where the server is, and that its absence would be a failure.
-    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
-        [
-            ("HANSHO_TEST_PG", format!("postgres://postgres@127.0.0.1:{}", self.port)),
-            ("HANSHO_TEST_REQUIRE_PG", "1".to_owned()),
-        ]
+    fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}", self.port)
     }
 
     /// Creates an empty database; its URL.
@@ -82,7 +98,7 @@ impl Postgres {
         if !status.success() {
             bail!("createdb failed: {status}");
         }
-        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
+        Ok(format!("{}/{name}", self.url()))
     }
 
     async fn wait_until_ready(&mut self, programs: &Path) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::{
     children::{Children, Kept},
-    postgres::Postgres,
+    postgres::TestServers,
     root,
     summary::Summary,
     tools,
@@ -16,7 +16,7 @@ use tokio::process::Command;
 pub(crate) async fn run(chosen: &[&str]) -> Result<ExitCode> {
     let mut children = Children::new()?;
     tools::ensure_all(&mut children).await?;
-    let mut runner = Runner { executables: executables()?, postgres: Postgres::start().await?, children };
+    let mut runner = Runner { executables: executables()?, postgres: TestServers::start().await?, children };
     let summary = runner.run(chosen).await?;
     println!("{summary}");
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -39,7 +39,7 @@ pub(crate) async fn simulate(seeds: u64, from: u64) -> Result<ExitCode> {
 
 struct Runner {
     executables: PathBuf,
-    postgres: Postgres,
+    postgres: TestServers,
     children: Children,
 }
 
