@@ -27,13 +27,24 @@ use tokio_rustls::{
     },
 };
 
-/// How a relay with `STARTTLS` and a login can be.
+/// When the connection is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Security {
+    /// On `STARTTLS`.
+    Asked,
+    /// Before a word is said (`smtps://`).
+    AtOnce,
+}
+
+/// How a relay that secures the connection and wants a login can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
     /// As it should be.
     Good,
     /// Somebody on the way took STARTTLS out of what it offers.
     Stripped,
+    /// Somebody on the way adds answers to what will be asked once the connection is secure.
+    Injected,
     /// It offers STARTTLS, and then cannot.
     Unable,
     /// Its certificate ran out.
@@ -49,9 +60,16 @@ enum Manner {
 }
 
 /// And what people read then.
-const CASES: [(Manner, &str); 6] = [
+const ASKED: [(Manner, &str); 7] = [
     (Manner::Stripped, "no STARTTLS"),
+    (Manner::Injected, "corrupt message"),
     (Manner::Unable, "454"),
+    (Manner::Expired, "xpired"),
+    (Manner::OtherName, "not valid for"),
+    (Manner::Untrusted, "invalid peer certificate"),
+    (Manner::WrongPassword, "535"),
+];
+const AT_ONCE: [(Manner, &str); 4] = [
     (Manner::Expired, "xpired"),
     (Manner::OtherName, "not valid for"),
     (Manner::Untrusted, "invalid peer certificate"),
@@ -107,7 +125,7 @@ fn acceptor(manner: Manner, issuer: &CertifiedIssuer<'static, KeyPair>) -> TlsAc
 }
 
 impl SecureRelay {
-    async fn start(manner: Manner) -> Self {
+    async fn start(security: Security, manner: Manner) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("an address").port();
         let (issuer, stranger) = (issuer(), issuer());
@@ -119,21 +137,35 @@ impl SecureRelay {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, seen) = (tls.clone(), shown.clone());
                 // How a connection ends is the client's business.
-                tokio::spawn(async move { session(stream, manner, tls, &seen).await.ok() });
+                tokio::spawn(async move { session(stream, security, manner, tls, &seen).await.ok() });
             }
         });
-        let url = format!("smtp+starttls://drill:secret@localhost:{port}");
+        let scheme = if security == Security::AtOnce { "smtps" } else { "smtp+starttls" };
+        let url = format!("{scheme}://drill:secret@localhost:{port}");
         Self { url, trusted, seen, task }
     }
 }
 
-async fn session(stream: TcpStream, manner: Manner, tls: TlsAcceptor, seen: &Seen) -> std::io::Result<()> {
+async fn session(
+    stream: TcpStream,
+    security: Security,
+    manner: Manner,
+    tls: TlsAcceptor,
+    seen: &Seen,
+) -> std::io::Result<()> {
     let offer = if manner == Manner::Stripped { "250 8BITMIME" } else { "250-8BITMIME\r\n250 STARTTLS" };
-    let mut plain = BufReader::new(stream);
-    say(&mut plain, "220 secure.invalid ESMTP").await?;
-    if speak(&mut plain, manner, offer, &seen.in_the_clear, seen).await? {
-        let mut secure = BufReader::new(tls.accept(plain.into_inner()).await?);
-        speak(&mut secure, manner, "250 AUTH PLAIN LOGIN", &seen.taken, seen).await?;
+    let secured = if security == Security::AtOnce {
+        let mut secured = BufReader::new(tls.accept(stream).await?);
+        say(&mut secured, "220 secure.invalid ESMTP").await?;
+        Some(secured)
+    } else {
+        let mut plain = BufReader::new(stream);
+        say(&mut plain, "220 secure.invalid ESMTP").await?;
+        let asked = speak(&mut plain, manner, offer, &seen.in_the_clear, seen).await?;
+        if asked { Some(BufReader::new(tls.accept(plain.into_inner()).await?)) } else { None }
+    };
+    if let Some(mut secured) = secured {
+        speak(&mut secured, manner, "250 AUTH PLAIN LOGIN", &seen.taken, seen).await?;
     }
     Ok(())
 }
@@ -156,6 +188,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         match verb.as_str() {
             "EHLO" => say(stream, &format!("250-secure.invalid\r\n{offer}")).await?,
             "STAR" if manner == Manner::Unable => say(stream, "454 4.7.0 TLS not available").await?,
+            "STAR" if manner == Manner::Injected => {
+                let welcome = "250 AUTH PLAIN\r\n235 2.7.0 welcome\r\n250 ok\r\n";
+                let mails = "250 ok\r\n250 ok\r\n354 go on\r\n250 2.0.0 taken\r\n".repeat(6);
+                say(stream, format!("220 2.0.0 go on\r\n{welcome}{mails}").trim_end()).await?;
+                return Ok(true);
+            }
             "STAR" => {
                 say(stream, "220 2.0.0 go on").await?;
                 return Ok(true);
@@ -195,8 +233,8 @@ fn trusting(society: &Society, issuer: &str) -> String {
 }
 
 /// A society whose preferred relay is this one; its own capture relay is the second.
-async fn sent_by_the_second(manner: Manner, said: &str) {
-    let relay = SecureRelay::start(manner).await;
+async fn sent_by_the_second(security: Security, manner: Manner, said: &str) {
+    let relay = SecureRelay::start(security, manner).await;
     let society = Society::plan().members(6).found().await;
     let notice = society.released("訓練開始のお知らせ").await;
     let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
@@ -225,13 +263,19 @@ async fn sent_by_the_second(manner: Manner, said: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_not_secure_gets_nothing_and_the_next_one_is_used() {
-    let [a, b, c, d, e, f] = CASES.map(|(manner, said)| sent_by_the_second(manner, said));
-    tokio::join!(a, b, c, d, e, f);
+    let [a, b, c, d, e, f, g] = ASKED.map(|(manner, said)| sent_by_the_second(Security::Asked, manner, said));
+    tokio::join!(a, b, c, d, e, f, g);
+    let [a, b, c, d] = AT_ONCE.map(|(manner, said)| sent_by_the_second(Security::AtOnce, manner, said));
+    tokio::join!(a, b, c, d);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secure_relay_is_used_and_without_trust_everything_waits() {
-    let relay = SecureRelay::start(Manner::Good).await;
+    tokio::join!(used_where_trusted(Security::Asked), used_where_trusted(Security::AtOnce));
+}
+
+async fn used_where_trusted(security: Security) {
+    let relay = SecureRelay::start(security, Manner::Good).await;
     let society = Society::plan().members(4).found().await;
     let bundle = trusting(&society, &issuer().pem());
     let overrides = [("HANSHO_RELAY__URL", relay.url.as_str()), ("SSL_CERT_FILE", &bundle)];
@@ -284,7 +328,7 @@ async fn a_preferred_relay_that_comes_back_is_used_again() {
 async fn a_relay_that_denies_everybody_does_not_reject_an_audience_row_by_row() {
     const CONNECTIONS: u64 = 2;
     const BELIEVED_MAX: u64 = 10 + CONNECTIONS;
-    let relay = SecureRelay::start(Manner::Denying).await;
+    let relay = SecureRelay::start(Security::Asked, Manner::Denying).await;
     let society = Society::plan().members(60).found().await;
     let bundle = trusting(&society, &relay.trusted);
     let connections = CONNECTIONS.to_string();
@@ -314,7 +358,7 @@ async fn a_relay_that_denies_everybody_does_not_reject_an_audience_row_by_row() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_denies_everybody_is_left_for_the_next_one() {
     const BELIEVED_MAX: u64 = 10 + 4;
-    let relay = SecureRelay::start(Manner::Denying).await;
+    let relay = SecureRelay::start(Security::Asked, Manner::Denying).await;
     let society = Society::plan().members(80).found().await;
     let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
     let bundle = trusting(&society, &relay.trusted);

@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) tampered: bool,
     pub(crate) manners: Manners,
     pub(crate) odds: Odds,
+    /// Of one worker, as on SQLite or on PostgreSQL.
+    pub(crate) turns_at_once: usize,
 }
 
 impl Plan {
@@ -98,6 +100,7 @@ impl Plan {
                 commit: if chance(dice, 40) { 30 } else { 0 },
                 relay: if chance(dice, 70) { 60 } else { 0 },
             },
+            turns_at_once: if chance(dice, 25) { 2 } else { 1 },
         }
     }
 
@@ -264,7 +267,7 @@ impl Office {
             let process = Process::new(name, self.world.clone());
             let network =
                 Network { process: process.clone(), record: self.record.clone(), manners: self.plan.manners };
-            let ledger = Model::new(self.books.clone(), process.clone());
+            let ledger = Model::new(self.books.clone(), process.clone(), self.plan.turns_at_once);
             let clock = SimClock { books: self.books.clone(), ahead: self.world.millis(200) };
             let broadcaster =
                 Broadcaster::new(ledger, network, self.plan.settings(name), keyring(), Arc::new(clock));

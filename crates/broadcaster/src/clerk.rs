@@ -1,12 +1,12 @@
 //! The clerk writes the ledger for all connections of this process: whatever arrived while the
-//! last commit was under way goes into the next one together (group commit). A connection's
+//! last commits were under way goes into the next one together (group commit). A connection's
 //! outcome and its next intent always share a commit.
 
 use crate::{persist, shift::Shift};
 use domain::DeliveryId;
 use std::sync::Arc;
 use store::{ClaimedRow, Full, Ledger, Outcome, SubmitPermit, Turn, Worker, WorkerTerms};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::warn;
 
 /// A handle for senders. The clerk ends when the last handle is dropped and all is written.
@@ -32,16 +32,18 @@ pub(crate) enum Answer {
 }
 
 impl Clerk {
-    /// A clerk for so many connections, and its work: to be run beside them.
+    /// A clerk for so many connections, and its work, in parts to be run beside them.
     pub(crate) fn new<L: Ledger>(
-        ledger: L,
-        shift: Arc<Shift>,
-        terms: WorkerTerms,
+        ledger: &L,
+        shift: &Arc<Shift>,
+        terms: &WorkerTerms,
         connections: usize,
-    ) -> (Self, impl Future<Output = ()> + Send) {
+    ) -> (Self, Vec<impl Future<Output = ()> + Send + use<L>>) {
         let batch_max = connections.max(1);
         let (requests, incoming) = mpsc::channel(batch_max);
-        (Self { requests }, write_turns(ledger, shift, terms, incoming, batch_max))
+        let incoming = Arc::new(Mutex::new(incoming));
+        let part = |_| write_turns(ledger.clone(), shift.clone(), terms.clone(), incoming.clone(), batch_max);
+        (Self { requests }, (0..ledger.turns_at_once()).map(part).collect())
     }
 
     /// Makes an outcome durable and, with the same commit, asks for the next permit.
@@ -68,11 +70,11 @@ async fn write_turns<L: Ledger>(
     ledger: L,
     shift: Arc<Shift>,
     terms: WorkerTerms,
-    mut incoming: mpsc::Receiver<Request>,
+    incoming: Arc<Mutex<mpsc::Receiver<Request>>>,
     batch_max: usize,
 ) {
     let mut batch: Vec<Request> = Vec::with_capacity(batch_max);
-    while incoming.recv_many(&mut batch, batch_max).await > 0 {
+    while incoming.lock().await.recv_many(&mut batch, batch_max).await > 0 {
         let (mut outcomes, mut intents, mut askers) = (Vec::new(), Vec::new(), Vec::new());
         for Request { outcome, intent, answer } in batch.drain(..) {
             outcomes.extend(outcome);

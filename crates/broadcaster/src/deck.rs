@@ -5,7 +5,7 @@ use crate::pace::{Grant, Pace};
 use notice::Composer;
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use store::{ClaimedRow, Full};
@@ -22,8 +22,14 @@ pub(crate) struct Card {
     pub(crate) grant: Option<Grant>,
 }
 
+struct Cards {
+    queue: VecDeque<Card>,
+    /// No lease ends before then; nothing has to be looked through until that moment.
+    fresh_until: Option<Instant>,
+}
+
 pub(crate) struct Deck {
-    cards: Mutex<VecDeque<Card>>,
+    cards: Mutex<Cards>,
     low_water: usize,
     filled: Notify,
     drained: Notify,
@@ -43,7 +49,7 @@ impl Deck {
     /// `chunk` rows are claimed at once; below half of it more are asked for.
     pub(crate) fn new(chunk: usize) -> Self {
         Self {
-            cards: Mutex::default(),
+            cards: Mutex::new(Cards { queue: VecDeque::new(), fresh_until: None }),
             low_water: chunk.div_ceil(2),
             filled: Notify::new(),
             drained: Notify::new(),
@@ -52,7 +58,7 @@ impl Deck {
 
     /// The next row that the pace lets, of those whose domain is `wanted`.
     pub(crate) fn draw(&self, pace: &Arc<Pace>, wanted: impl Fn(&str) -> bool) -> Drawn {
-        let mut cards = self.fresh();
+        let cards = &mut self.fresh().queue;
         let mut shortest: Option<Duration> = None;
         for at in 0..cards.len() {
             let domain = cards[at].row.address.domain();
@@ -78,18 +84,26 @@ impl Deck {
     }
 
     pub(crate) fn put(&self, cards: impl Iterator<Item = Card>) {
-        self.lock().extend(cards);
+        let mut held = self.lock();
+        for card in cards {
+            held.expect(card.fresh_until);
+            held.queue.push_back(card);
+        }
+        drop(held);
         self.filled.notify_waiters();
     }
 
     pub(crate) fn put_back(&self, mut card: Card) {
         card.grant = None;
-        self.lock().push_front(card);
+        let mut held = self.lock();
+        held.expect(card.fresh_until);
+        held.queue.push_front(card);
+        drop(held);
         self.filled.notify_waiters();
     }
 
     pub(crate) fn wants_more(&self) -> bool {
-        self.fresh().len() < self.low_water
+        self.fresh().queue.len() < self.low_water
     }
 
     /// Resolves when rows were put in after this was called.
@@ -102,18 +116,24 @@ impl Deck {
         self.drained.notified().await;
     }
 
-    fn fresh(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {
+    fn fresh(&self) -> MutexGuard<'_, Cards> {
         let mut cards = self.lock();
-        let before = cards.len();
         let now = Instant::now();
-        cards.retain(|card| card.fresh_until > now);
-        if cards.len() < before {
+        if cards.fresh_until.is_some_and(|until| until <= now) {
+            cards.queue.retain(|card| card.fresh_until > now);
+            cards.fresh_until = cards.queue.iter().map(|card| card.fresh_until).min();
             self.drained.notify_one();
         }
         cards
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Card>> {
+    fn lock(&self) -> MutexGuard<'_, Cards> {
         self.cards.lock().expect("invariant: nothing panics while holding the deck")
+    }
+}
+
+impl Cards {
+    fn expect(&mut self, end: Instant) {
+        self.fresh_until = Some(self.fresh_until.map_or(end, |found| found.min(end)));
     }
 }

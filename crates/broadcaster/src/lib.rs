@@ -24,6 +24,7 @@ mod session;
 mod shift;
 mod stream;
 mod sweep;
+mod tls;
 
 pub use manners::{Manners, carriers};
 #[cfg(feature = "planted")]
@@ -45,7 +46,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Steps before the final dot: greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, RSET.
+/// Steps before the final dot: MAIL, RCPT (twice where an address has two spellings), DATA, RSET,
+/// and some to spare.
 const STEPS_MAX: u32 = 8;
 /// What a submission's lease adds to the sum of its timeouts.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
@@ -140,8 +142,7 @@ impl<L: Ledger, D: Dial> Broadcaster<L, D> {
         let terms = self.settings.worker_terms();
         let connections = self.settings.connections;
         let deck = Arc::new(Deck::new(self.settings.chunk_size as usize));
-        let (clerk, writing) =
-            Clerk::new(self.ledger.clone(), shift.clone(), terms.clone(), connections as usize);
+        let (clerk, writing) = Clerk::new(&self.ledger, &shift, &terms, connections as usize);
         let pace = Arc::new(Pace::new(&terms.limits, self.settings.manners.clone()));
         info!(
             worker.id = %shift.worker().id(),
@@ -154,7 +155,9 @@ impl<L: Ledger, D: Dial> Broadcaster<L, D> {
         let (beating, beaten) = (self.clone(), shift.clone());
         pulse.spawn(async move { beaten.beat(&beating).await });
         let mut work = JoinSet::new();
-        work.spawn(writing);
+        for part in writing {
+            work.spawn(part);
+        }
         for _ in 0..connections {
             let (deck, pace) = (deck.clone(), pace.clone());
             work.spawn(sender::run(self.clone(), shift.clone(), deck, pace, clerk.clone(), shutdown.clone()));

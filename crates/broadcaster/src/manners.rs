@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Manners {
     /// Submissions under way at once.
     pub at_once: Option<u32>,
+    /// Mails over one connection; then it is opened anew.
+    pub messages_per_connection: Option<u32>,
     /// From a twentieth of its rate to all of it over so long, after a time without mail.
     pub ramp: Option<Duration>,
 }
@@ -45,7 +47,8 @@ const CARRIERS: [&str; 25] = [
 
 /// Cautious, and to be changed where a carrier or a relay says more (`relay.per_domain`).
 const CARRIER_RATE: &str = "5/s";
-const CARRIER_MANNERS: Manners = Manners { at_once: Some(2), ramp: Some(Duration::from_secs(600)) };
+const CARRIER_MANNERS: Manners =
+    Manners { at_once: Some(2), messages_per_connection: Some(20), ramp: Some(Duration::from_secs(600)) };
 
 /// The shipped profile: every carrier's domain with its rate and manners.
 pub fn carriers() -> impl Iterator<Item = (&'static str, Rate, Manners)> {

@@ -274,7 +274,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn few_at_once_means_under_way_at_the_same_time() {
-        let pace = with_manners(Manners { at_once: Some(2), ramp: None });
+        let pace = with_manners(Manners { at_once: Some(2), ..Manners::default() });
         let mut under_way = Vec::new();
         for _ in 0..2 {
             under_way.push(pace.grant("docomo.ne.jp").expect("there is room"));
@@ -289,7 +289,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_ramp_begins_slowly_reaches_the_rate_and_is_forgotten_after_a_while() {
         let ramp = Duration::from_secs(600);
-        let pace = with_manners(Manners { at_once: None, ramp: Some(ramp) });
+        let pace = with_manners(Manners { ramp: Some(ramp), ..Manners::default() });
         let minute = async |pace: &Arc<Pace>| {
             let (began, mut granted) = (Instant::now(), 0_u32);
             while began.elapsed() < Duration::from_secs(60) {

@@ -83,7 +83,7 @@ async fn send(
             return;
         }
     };
-    if !session.is_ready()
+    if !session.is_ready(mail.address.domain())
         && let Err(problem) = session.open().await
     {
         warn!(

@@ -1,7 +1,7 @@
 //! A sender owns one connection and takes one row after the other.
 
 use crate::{
-    Broadcaster,
+    Broadcaster, Settings,
     clerk::{Answer, Clerk},
     deck::{Card, Deck, Drawn},
     pace::Pace,
@@ -76,7 +76,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     /// The next row that may be tried now, and an open connection. None at shutdown.
     async fn next_hand(&mut self, shutdown: &CancellationToken) -> Option<Hand> {
         if let Some(hand) = self.next.take() {
-            if !shutdown.is_cancelled() && self.session.is_ready() {
+            if !shutdown.is_cancelled() && self.session.is_ready(hand.card.row.address.domain()) {
                 return Some(hand);
             }
             self.session.abandon();
@@ -85,7 +85,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
         loop {
             let card = self.draw(shutdown).await?;
-            if self.session.is_ready() {
+            if self.session.is_ready(card.row.address.domain()) {
                 return Some(self.compose(card));
             }
             self.flush().await;
@@ -175,13 +175,17 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     }
 
     /// The mail after this one, for its envelope to go out with this one's dot. Not where a window
-    /// may be full when its turn comes: the connection would be lost for nothing.
+    /// may be full when its turn comes, or the connection may be for other domains only: it would
+    /// be lost for nothing.
     fn draw_ahead(&mut self) -> Option<Hand> {
-        let limits = &self.broadcaster.settings.limits;
+        let Settings { limits, manners, .. } = &*self.broadcaster.settings;
         if !limits.relay.is_empty() {
             return None;
         }
-        let unlimited = |domain: &str| !limits.domains.contains_key(domain);
+        let unlimited = |domain: &str| {
+            !limits.domains.contains_key(domain)
+                && manners.get(domain).is_none_or(|manners| manners.messages_per_connection.is_none())
+        };
         let Drawn::Card(card) = self.deck.draw(&self.pace, unlimited) else { return None };
         Some(self.compose(*card))
     }

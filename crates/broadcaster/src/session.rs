@@ -14,6 +14,7 @@ use crate::{
     relay::{RelayUrl, Security},
     relays::Relays,
     stream::{Dial, RelayStream},
+    tls::secured,
 };
 use domain::{EmailAddress, SmtpReply};
 use lettre::{
@@ -21,13 +22,17 @@ use lettre::{
     transport::smtp::{
         authentication::{Credentials, Mechanism},
         client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Ehlo, Mail, Quit, Rcpt, Rset},
+        commands::{Data, Ehlo, Mail, Quit, Rset},
         extension::ClientId,
         response::Response,
     },
 };
 use notice::Letter;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{Instant, timeout};
 
 /// A connection that has been idle longer is reopened before the next mail: relays close idle
@@ -69,6 +74,8 @@ pub(crate) enum Unreachable {
     Timeout,
     #[error("cannot connect")]
     Connect(#[source] std::io::Error),
+    #[error("the connection cannot be secured")]
+    Tls(#[source] std::io::Error),
     #[error("the relay refused the session with {0}")]
     Refused(Unwanted),
     #[error("the session failed")]
@@ -110,6 +117,8 @@ pub(crate) struct Session<D> {
     step_timeout: Duration,
     dot_timeout: Duration,
     messages_max: u32,
+    /// Of single domains.
+    messages_max_to: BTreeMap<String, u32>,
     /// Envelopes in a row that went ahead and were not answered.
     ahead_lost: u32,
     open: Option<Open>,
@@ -120,17 +129,21 @@ struct Open {
     used_at: Instant,
     /// Envelopes spoken on it.
     messages: u32,
+    /// Of those, to each domain that has a limit of its own.
+    messages_to: HashMap<String, u32>,
     /// The relay takes several commands at once (RFC 2920).
     pipelining: bool,
     /// An envelope that went out with the dot before it; its replies have not been heard yet.
     ahead: Option<Envelope>,
 }
 
-/// From whom and to whom, as lettre writes it.
+/// From whom and to whom.
 #[derive(PartialEq, Eq)]
 struct Envelope {
     mail: Address,
-    rcpt: Address,
+    rcpt: String,
+    /// An old telephone's address (`a..b@`) as it is, which some relays want against RFC 5321.
+    unquoted: Option<String>,
 }
 
 /// A step that did not go on.
@@ -156,14 +169,16 @@ impl Step {
 impl Envelope {
     /// None where an address cannot be written.
     fn of(letter: &Letter) -> Option<Self> {
-        let wire = |address: &EmailAddress| address.to_wire().parse().ok();
-        Some(Self { mail: wire(&letter.return_path)?, rcpt: wire(&letter.to)? })
+        let wire = |address: &EmailAddress| address.to_wire().parse::<Address>().ok();
+        let rcpt = wire(&letter.to)?.to_string();
+        let unquoted = Some(letter.to.reveal()).filter(|as_it_is| *as_it_is != rcpt);
+        Some(Self { mail: wire(&letter.return_path)?, rcpt, unquoted })
     }
 
     fn command(&self, step: Step) -> String {
         match step {
             Step::Mail => Mail::new(Some(self.mail.clone()), vec![]).to_string(),
-            Step::Rcpt => Rcpt::new(self.rcpt.clone(), vec![]).to_string(),
+            Step::Rcpt => rcpt_to(&self.rcpt),
             Step::Data => Data.to_string(),
             Step::Dot => ".\r\n".to_owned(),
         }
@@ -184,15 +199,25 @@ impl<D: Dial> Session<D> {
             step_timeout: settings.step_timeout,
             dot_timeout: settings.dot_timeout,
             messages_max: settings.messages_per_connection.unwrap_or(u32::MAX),
+            messages_max_to: settings
+                .manners
+                .iter()
+                .filter_map(|(domain, manners)| Some((domain.clone(), manners.messages_per_connection?)))
+                .collect(),
             ahead_lost: 0,
             open: None,
         }
     }
 
-    /// Whether there is a connection, a fresh one, one the relay still wants mail on, and none to a
-    /// relay that is better.
-    pub(crate) fn is_ready(&self) -> bool {
-        let wanted = |open: &Open| open.ahead.is_some() || open.messages < self.messages_max;
+    /// Whether there is a connection, a fresh one, one that may carry another mail to `domain`, and
+    /// none to a relay that is better.
+    pub(crate) fn is_ready(&self, domain: &str) -> bool {
+        let max_to = self.messages_max_to.get(domain).copied().unwrap_or(u32::MAX);
+        let wanted = |open: &Open| {
+            open.ahead.is_some()
+                || (open.messages < self.messages_max
+                    && open.messages_to.get(domain).is_none_or(|messages| *messages < max_to))
+        };
         let fit = self.open.as_ref().is_some_and(|open| open.is_fresh() && wanted(open));
         fit && !self.relays.has_better_than(self.at)
     }
@@ -207,9 +232,15 @@ impl<D: Dial> Session<D> {
             match connected.unwrap_or(Err(Unreachable::Timeout)) {
                 Ok((connection, pipelining)) => {
                     self.relays.opened(at);
-                    let (used_at, messages, ahead) = (Instant::now(), 0, None);
                     self.at = at;
-                    self.open = Some(Open { connection, used_at, messages, pipelining, ahead });
+                    self.open = Some(Open {
+                        connection,
+                        used_at: Instant::now(),
+                        messages: 0,
+                        messages_to: HashMap::new(),
+                        pipelining,
+                        ahead: None,
+                    });
                     return Ok(());
                 }
                 Err(problem) => {
@@ -252,7 +283,7 @@ impl<D: Dial> Session<D> {
             let reason = "5.1.3 the address cannot be written into an envelope";
             return Submitted::Rejected(SmtpReply::new(553, reason));
         };
-        match self.envelope(envelope).await {
+        match self.envelope(envelope, letter.to.domain()).await {
             Ok(()) if may_begin() => {}
             Ok(()) | Err((_, Stopped::Lost)) => {
                 if !is_planted(Bug::DoubtfulConnectionKept) {
@@ -311,7 +342,7 @@ impl<D: Dial> Session<D> {
         }
     }
 
-    async fn envelope(&mut self, envelope: Envelope) -> Result<(), (Step, Stopped)> {
+    async fn envelope(&mut self, envelope: Envelope, domain: &str) -> Result<(), (Step, Stopped)> {
         let limit = self.step_timeout;
         let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
         match open.ahead.take() {
@@ -322,14 +353,28 @@ impl<D: Dial> Session<D> {
                 return heard;
             }
             Some(_) => return Err((Step::Mail, Stopped::Lost)),
-            None => open.messages += 1,
+            None => {
+                open.messages += 1;
+                if self.messages_max_to.contains_key(domain) {
+                    *open.messages_to.entry(domain.to_owned()).or_default() += 1;
+                }
+            }
         }
-        if open.pipelining {
+        // With a second spelling in hand the relay has to be heard before DATA.
+        if open.pipelining && envelope.unquoted.is_none() {
             return self.hear_envelope(Some(envelope.commands())).await;
         }
         for (step, class) in Step::ENVELOPE {
             let reply = open.connection.command(envelope.command(step));
-            expect(class, timeout(limit, reply).await).map_err(|stopped| (step, stopped))?;
+            let mut heard = expect(class, timeout(limit, reply).await);
+            if let (Step::Rcpt, Err(Stopped::Reply(said)), Some(unquoted)) =
+                (step, &heard, &envelope.unquoted)
+                && is_about_spelling(said)
+            {
+                let reply = open.connection.command(rcpt_to(unquoted));
+                heard = expect(class, timeout(limit, reply).await);
+            }
+            heard.map_err(|stopped| (step, stopped))?;
         }
         Ok(())
     }
@@ -367,7 +412,7 @@ impl<D: Dial> Session<D> {
     async fn content(&mut self, raw: &[u8], next: Option<&Letter>) -> Result<SmtpReply, Stopped> {
         let open = self.open.as_mut().ok_or(Stopped::Lost)?;
         let may = open.pipelining && open.messages < self.messages_max && self.ahead_lost < AHEAD_LOST_MAX;
-        open.ahead = next.filter(|_| may).and_then(Envelope::of);
+        open.ahead = next.filter(|_| may).and_then(Envelope::of).filter(|ahead| ahead.unquoted.is_none());
         let mut octets = dotted(raw);
         if let Some(ahead) = &open.ahead {
             octets += &ahead.commands();
@@ -398,30 +443,19 @@ impl<D: Dial> Session<D> {
 
     /// A connection, and whether the relay takes several commands at once on it.
     async fn connect(&self, at: usize) -> Result<(AsyncSmtpConnection, bool), Unreachable> {
-        let (relay, step) = (self.relays.url(at), self.step_timeout);
+        let relay = self.relays.url(at);
         let hello = ClientId::default();
-        let tls = || TlsParameters::new(relay.host.clone());
-        let mut connection = match relay.security {
-            Security::Plain | Security::StartTls => {
-                let stream = RelayStream::new(self.dial.dial(relay).await.map_err(Unreachable::Connect)?);
-                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await?
-            }
-            Security::Tls => {
-                AsyncSmtpConnection::connect_tokio1(
-                    (relay.host.as_str(), relay.port),
-                    Some(step),
-                    &hello,
-                    Some(tls()?),
-                    None,
-                )
-                .await?
-            }
-        };
+        let mut wire = self.dial.dial(relay).await.map_err(Unreachable::Connect)?;
+        if relay.security == Security::Tls {
+            wire = secured(wire, &relay.host).await.map_err(Unreachable::Tls)?;
+        }
+        let stream = Box::new(RelayStream::new(wire, relay.security));
+        let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &hello).await?;
         if relay.security == Security::StartTls {
             if !connection.can_starttls() {
                 return Err(Unreachable::NoStartTls);
             }
-            connection.starttls(tls()?, &hello).await?;
+            connection.starttls(TlsParameters::new(relay.host.clone())?, &hello).await?;
         }
         if let Some(login) = &relay.login {
             let credentials = Credentials::new(login.user.clone(), login.password.clone());
@@ -447,7 +481,8 @@ impl Open {
 fn dotted(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut octets = String::with_capacity(text.len() + 256);
-    for line in text.split_inclusive("\r\n") {
+    // Every LF stands after a CR: the composer sees to it.
+    for line in text.split_inclusive('\n') {
         if line.starts_with('.') {
             octets.push('.');
         }
@@ -485,6 +520,15 @@ fn refused_at(step: Step, reply: SmtpReply) -> Submitted {
 /// 5.7.x: not authorised, relaying denied, blocked (RFC 3463 §3.8).
 fn is_policy(reply: &SmtpReply) -> bool {
     reply.enhanced.as_deref().is_some_and(|status| status.starts_with("5.7."))
+}
+
+fn rcpt_to(address: &str) -> String {
+    format!("RCPT TO:<{address}>\r\n")
+}
+
+/// The relay cannot read the recipient's address (RFC 3463 X.1.3; RFC 5321 §4.2.2).
+fn is_about_spelling(reply: &SmtpReply) -> bool {
+    matches!(reply.code, 501 | 553) || reply.enhanced.as_deref() == Some("5.1.3")
 }
 
 /// Commands not known, out of order or without the login asked for (RFC 5321 §4.2.2, RFC 4954 §6).

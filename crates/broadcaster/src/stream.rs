@@ -4,8 +4,12 @@
 //! Whatever the relay writes comes through here. lettre reads a reply's lines anew with each one
 //! that arrives, and does not pause while any are at hand: a relay that never ends its reply would
 //! keep a thread of the runtime busy for a minute, and no time limit could interrupt it.
+//!
+//! Before `STARTTLS` anybody on the way may add replies, and what lettre has read of them by then
+//! would count as said under TLS. So it gets no octet before it asks for it: what was added stays
+//! on the wire, where TLS cannot read it and gives up (the client's side of CVE-2011-0411).
 
-use crate::relay::RelayUrl;
+use crate::relay::{RelayUrl, Security};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use std::{
     fmt::Debug,
@@ -50,17 +54,22 @@ impl Dial for Tcp {
     }
 }
 
+/// The first octet of a TLS handshake (RFC 8446 §5.1); no SMTP command begins so.
+const HANDSHAKE: u8 = 0x16;
+
 /// A connected wire on which no reply is endless.
 #[derive(Debug)]
 pub(crate) struct RelayStream {
     stream: Wire,
     unanswered: usize,
+    /// It will be secured, and is not yet.
+    in_the_clear: bool,
 }
 
 impl RelayStream {
     /// Takes over a connected wire.
-    pub(crate) fn new(stream: Wire) -> Self {
-        Self { stream, unanswered: 0 }
+    pub(crate) fn new(stream: Wire, security: Security) -> Self {
+        Self { stream, unanswered: 0, in_the_clear: security == Security::StartTls }
     }
 }
 
@@ -75,7 +84,14 @@ impl AsyncRead for RelayStream {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, endless)));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if self.in_the_clear {
+            let mut octet = [0];
+            let mut one = ReadBuf::new(&mut octet);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut one))?;
+            buffer.put_slice(one.filled());
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        }
         self.unanswered += buffer.filled().len() - before;
         Poll::Ready(Ok(()))
     }
@@ -84,6 +100,7 @@ impl AsyncRead for RelayStream {
 impl AsyncWrite for RelayStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         self.unanswered = 0;
+        self.in_the_clear &= octets.first() != Some(&HANDSHAKE);
         Pin::new(&mut self.stream).poll_write(cx, octets)
     }
 

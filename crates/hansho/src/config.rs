@@ -124,6 +124,7 @@ enum DomainPace {
 struct FullPace {
     rate: Option<Rate>,
     at_once: Option<u32>,
+    messages_per_connection: Option<u32>,
     ramp: Option<Span>,
 }
 
@@ -298,11 +299,17 @@ impl Config {
             self.relay.messages_per_connection != Some(0),
             "relay.messages_per_connection is 1 or more; leave it out where the relay has no such limit"
         );
-        let nobody_at_once =
-            |pace: &DomainPace| matches!(pace, DomainPace::Full(FullPace { at_once: Some(0), .. }));
+        let nothing_at_all = |pace: &DomainPace| {
+            matches!(
+                pace,
+                DomainPace::Full(
+                    FullPace { at_once: Some(0), .. } | FullPace { messages_per_connection: Some(0), .. }
+                )
+            )
+        };
         ensure!(
-            !self.relay.per_domain.values().any(nobody_at_once),
-            "relay.per_domain: at_once is 1 or more"
+            !self.relay.per_domain.values().any(nothing_at_all),
+            "relay.per_domain: at_once and messages_per_connection are 1 or more"
         );
         ensure!((1..=10_000).contains(&self.broadcast.chunk_size), "broadcast.chunk_size is from 1 to 10000");
         let from: SenderAddress = self
@@ -369,9 +376,14 @@ impl Config {
             let domain = domain.to_ascii_lowercase();
             let (rate, kind) = match pace {
                 DomainPace::Rate(rate) => (Some(*rate), Manners::default()),
-                DomainPace::Full(full) => {
-                    (full.rate, Manners { at_once: full.at_once, ramp: full.ramp.map(Span::get) })
-                }
+                DomainPace::Full(full) => (
+                    full.rate,
+                    Manners {
+                        at_once: full.at_once,
+                        messages_per_connection: full.messages_per_connection,
+                        ramp: full.ramp.map(Span::get),
+                    },
+                ),
             };
             limits.domains.remove(&domain);
             limits.domains.extend(rate.map(|rate| (domain.clone(), rate)));

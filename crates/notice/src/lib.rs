@@ -17,9 +17,7 @@ mod text;
 
 pub use digest::DigestBuilder;
 pub use dkim::{Dkim, DkimError};
-pub use mime::{
-    MessageId, MessageIdError, Outgoing, RenderError, SenderAddress, SenderAddressError, message_id, render,
-};
+pub use mime::{MessageId, MessageIdError, RenderError, SenderAddress, SenderAddressError, message_id};
 pub use staff::{cap_alert, first_copy};
 pub use template::{Fields, MissingField, MissingWhy, Template, TemplateError, UnknownField, UnknownFields};
 pub use terms::{ComposeError, Composer, Letter, Recipient, Terms};

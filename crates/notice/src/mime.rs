@@ -12,16 +12,15 @@ use crate::text::BanneredText;
 use data_encoding::HEXLOWER;
 use domain::{AddressError, BroadcastId, DisplayName, DisplayNameError, EmailAddress, MemberId, Timestamp};
 use lettre::{
-    Address, Message,
-    address::Envelope,
+    Address,
     message::{
-        Mailbox, MessageBuilder,
-        header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0},
+        Body, Mailbox, Mailboxes,
+        header::{self, ContentType, HeaderName, HeaderValue, Headers, MIME_VERSION_1_0},
     },
 };
 use sha2::{Digest, Sha256};
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     str::FromStr,
     time::{Duration, SystemTime},
 };
@@ -142,23 +141,52 @@ pub fn message_id(broadcast: BroadcastId, member: MemberId, from: &EmailAddress)
     MessageId(format!("<b{broadcast}.m{member}.{tail}@{}>", from.domain()))
 }
 
+/// The header fields that all mails of one sender share, written once.
+#[derive(Debug, Clone)]
+pub(crate) struct Letterhead(String);
+
+impl Letterhead {
+    /// Of notices.
+    ///
+    /// # Errors
+    /// [`RenderError::Address`].
+    pub(crate) fn of_notices(from: &SenderAddress) -> Result<Self, RenderError> {
+        let mut headers = headers_from(from)?;
+        headers.insert_raw(raw("Precedence", "bulk".to_owned()));
+        headers.insert_raw(raw("List-Id", format!("<hansho.{}>", from.address.domain())));
+        Ok(Self(headers.to_string()))
+    }
+}
+
+/// One sender, plain text, and no answer from a machine wanted.
+fn headers_from(from: &SenderAddress) -> Result<Headers, RenderError> {
+    let name = from.name.as_ref().map(|name| name.as_str().to_owned());
+    let mut headers = Headers::new();
+    headers.set(header::From::from(Mailboxes::from(Mailbox::new(name, address("From", &from.address)?))));
+    headers.set(MIME_VERSION_1_0);
+    headers.set(ContentType::TEXT_PLAIN);
+    headers.insert_raw(raw("Auto-Submitted", "auto-generated".to_owned()));
+    headers.insert_raw(raw("X-Auto-Response-Suppress", "DR, RN, NRN, OOF, AutoReply".to_owned()));
+    Ok(headers)
+}
+
 /// One mail to one recipient.
 #[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
-    /// `From`.
-    pub from: &'a SenderAddress,
+pub(crate) struct Outgoing<'a> {
+    /// From whom.
+    pub(crate) letterhead: &'a Letterhead,
     /// The one recipient: the address alone, for a name may be wrong and is nobody's business.
-    pub to: &'a EmailAddress,
+    pub(crate) to: &'a EmailAddress,
     /// The signed address at the reply sink.
-    pub reply_to: &'a EmailAddress,
+    pub(crate) reply_to: &'a EmailAddress,
     /// Stable per broadcast and recipient: [`message_id`].
-    pub message_id: &'a MessageId,
+    pub(crate) message_id: &'a MessageId,
     /// `Date`, written in UTC to the second.
-    pub date: Timestamp,
+    pub(crate) date: Timestamp,
     /// One-click unsubscription (RFC 8058), where the notice offers it.
-    pub unsubscribe_url: Option<&'a str>,
+    pub(crate) unsubscribe_url: Option<&'a str>,
     /// Subject and body.
-    pub text: &'a BanneredText,
+    pub(crate) text: &'a BanneredText,
 }
 
 /// Why no mail was made. Names the header, never its content.
@@ -173,9 +201,6 @@ pub enum RenderError {
     /// Not an http(s) URL in printable ASCII.
     #[error("the unsubscribe URL cannot be written into a header")]
     UnsubscribeUrl,
-    /// The message builder refused.
-    #[error("the mail could not be put together: {0}")]
-    Build(String),
     /// The finished bytes broke a rule of this module.
     #[error("the finished mail is not well-formed: {0}")]
     Malformed(&'static str),
@@ -185,18 +210,15 @@ pub enum RenderError {
 ///
 /// # Errors
 /// [`RenderError`]; nothing is half-written.
-pub fn render(mail: &Outgoing<'_>) -> Result<Vec<u8>, RenderError> {
-    let mut builder = one_to_one(mail.from, mail.to, mail.message_id, mail.date)?
-        .reply_to(Mailbox::from(address("Reply-To", mail.reply_to)?))
-        .raw_header(raw("Precedence", "bulk".to_owned()))
-        .raw_header(raw("List-Id", format!("<hansho.{}>", mail.from.address.domain())))
-        .raw_header(raw("X-Hansho-Nature", mail.text.nature().to_string()));
+pub(crate) fn render(mail: &Outgoing<'_>) -> Result<Vec<u8>, RenderError> {
+    let mut headers = one_to_one(mail.to, mail.message_id, mail.date)?;
+    headers.set(header::ReplyTo::from(only(address("Reply-To", mail.reply_to)?)));
+    headers.insert_raw(raw("X-Hansho-Nature", mail.text.nature().to_string()));
     if let Some(url) = mail.unsubscribe_url {
-        builder = builder
-            .raw_header(raw("List-Unsubscribe", list_unsubscribe(url)?))
-            .raw_header(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+        headers.insert_raw(raw("List-Unsubscribe", list_unsubscribe(url)?));
+        headers.insert_raw(raw("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
     }
-    finish(builder, mail.text.subject(), mail.text.body())
+    finish(mail.letterhead, headers, mail.text.subject(), mail.text.body())
 }
 
 /// A mail to one member of staff: a text of ours, never anybody's words.
@@ -208,38 +230,33 @@ pub(crate) fn render_staff(
     subject: &str,
     body: &str,
 ) -> Result<Vec<u8>, RenderError> {
-    finish(one_to_one(from, to, message_id, date)?, subject, body)
+    let letterhead = Letterhead(headers_from(from)?.to_string());
+    finish(&letterhead, one_to_one(to, message_id, date)?, subject, body)
 }
 
-/// One sender, one recipient, and no answer from a machine wanted.
-fn one_to_one(
-    from: &SenderAddress,
-    to: &EmailAddress,
-    message_id: &MessageId,
-    at: Timestamp,
-) -> Result<MessageBuilder, RenderError> {
-    let from_address = address("From", &from.address)?;
-    let to = address("To", to)?;
-    let name = from.name.as_ref().map(|name| name.as_str().to_owned());
-    let envelope = Envelope::new(Some(from_address.clone()), vec![to.clone()]).map_err(build_error)?;
-    Ok(Message::builder()
-        .envelope(envelope)
-        .date(date(at)?)
-        .from(Mailbox::new(name, from_address))
-        .to(Mailbox::from(to))
-        .message_id(Some(message_id.as_str().to_owned()))
-        .raw_header(raw("Auto-Submitted", "auto-generated".to_owned()))
-        .raw_header(raw("X-Auto-Response-Suppress", "DR, RN, NRN, OOF, AutoReply".to_owned())))
+fn one_to_one(to: &EmailAddress, message_id: &MessageId, at: Timestamp) -> Result<Headers, RenderError> {
+    let mut headers = Headers::new();
+    headers.set(header::Date::from(date(at)?));
+    headers.set(header::To::from(only(address("To", to)?)));
+    headers.set(header::MessageId::from(message_id.as_str().to_owned()));
+    Ok(headers)
 }
 
-fn finish(builder: MessageBuilder, subject: &str, body: &str) -> Result<Vec<u8>, RenderError> {
-    let message = builder
-        .subject(subject)
-        .header(MIME_VERSION_1_0)
-        .header(ContentType::TEXT_PLAIN)
-        .body(body.to_owned())
-        .map_err(build_error)?;
-    let mut bytes = message.formatted();
+fn finish(
+    letterhead: &Letterhead,
+    mut headers: Headers,
+    subject: &str,
+    body: &str,
+) -> Result<Vec<u8>, RenderError> {
+    let body = Body::new(body.to_owned());
+    headers.set(header::Subject::from(subject.to_owned()));
+    headers.set(body.encoding());
+    // Room for the recipient's own header fields.
+    let mut mail = String::with_capacity(letterhead.0.len() + body.len() + 1_024);
+    mail.push_str(&letterhead.0);
+    write!(mail, "{headers}\r\n").expect("invariant: a string takes every text");
+    let mut bytes = mail.into_bytes();
+    bytes.extend(body.into_vec());
     if !bytes.ends_with(b"\r\n") {
         bytes.extend_from_slice(b"\r\n");
     }
@@ -247,8 +264,9 @@ fn finish(builder: MessageBuilder, subject: &str, body: &str) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-fn build_error(error: lettre::error::Error) -> RenderError {
-    RenderError::Build(error.to_string())
+/// A header field with one address and no name.
+fn only(address: Address) -> Mailboxes {
+    Mailbox::from(address).into()
 }
 
 fn address(header: &'static str, address: &EmailAddress) -> Result<Address, RenderError> {
@@ -328,7 +346,7 @@ mod tests {
     fn rendered(from: &str, to: &str, text: &BanneredText) -> Vec<u8> {
         let (from, to) = (sender(from), email(to));
         render(&Outgoing {
-            from: &from,
+            letterhead: &Letterhead::of_notices(&from).expect("a letterhead"),
             to: &to,
             reply_to: &email(&format!("{TOKEN}@reply.example.jp")),
             message_id: &message_id(BroadcastId::new(7), MemberId::new(4_000), &from.address),
@@ -346,21 +364,21 @@ mod tests {
         let bytes = rendered(FROM, "hanako@example.com", &text("開始のお知らせ", "本日13時に始めます。"));
         let shown = String::from_utf8(bytes).expect("ascii").replace("\r\n", "\n");
         insta::assert_snapshot!(shown, @"
-        Date: Fri, 04 Sep 2026 04:00:00 +0000
         From: =?utf-8?b?6KiT57e05pys6YOo?= <drill@example.jp>
-        To: hanako@example.com
-        Message-ID: <b7.m4000.42b32ffb46117d71@example.jp>
+        MIME-Version: 1.0
+        Content-Type: text/plain; charset=utf-8
         Auto-Submitted: auto-generated
         X-Auto-Response-Suppress: DR, RN, NRN, OOF, AutoReply
-        Reply-To: aeaqaaaaaaaaahaaaaaaaaaaqaj3k6n5x7w2s4d6f7g5h3j2k4l6@reply.example.jp
         Precedence: bulk
         List-Id: <hansho.example.jp>
+        Date: Fri, 04 Sep 2026 04:00:00 +0000
+        To: hanako@example.com
+        Message-ID: <b7.m4000.42b32ffb46117d71@example.jp>
+        Reply-To: aeaqaaaaaaaaahaaaaaaaaaaqaj3k6n5x7w2s4d6f7g5h3j2k4l6@reply.example.jp
         X-Hansho-Nature: exercise
         List-Unsubscribe: <https://drill.example.jp/u/xyz>
         List-Unsubscribe-Post: List-Unsubscribe=One-Click
         Subject: =?utf-8?b?44CQ6KiT57e044CR6ZaL5aeL44Gu44GK55+l44KJ44Gb?=
-        MIME-Version: 1.0
-        Content-Type: text/plain; charset=utf-8
         Content-Transfer-Encoding: base64
 
         44CQ6KiT57e044CR44GT44KM44Gv6KiT57e044Gn44GZ44CC5a6f6Zqb44Gu54G95a6z44Gn44Gv
@@ -464,7 +482,7 @@ mod tests {
         let (from, to, text) = (sender(FROM), email("a@example.com"), text("件名", "本文"));
         let id = message_id(BroadcastId::new(1), MemberId::new(1), &from.address);
         let mail = Outgoing {
-            from: &from,
+            letterhead: &Letterhead::of_notices(&from).expect("a letterhead"),
             to: &to,
             reply_to: &to,
             message_id: &id,
@@ -505,7 +523,7 @@ mod tests {
             let to = email(&format!("{local}@example.com"));
             let id = message_id(BroadcastId::new(1), MemberId::new(1), &from.address);
             let mail = Outgoing {
-                from: &from, to: &to, reply_to: &from.address, message_id: &id,
+                letterhead: &Letterhead::of_notices(&from).expect("a letterhead"), to: &to, reply_to: &from.address, message_id: &id,
                 date: Timestamp::from_millis(1_000), unsubscribe_url: None, text: &text,
             };
             let bytes = render(&mail).expect("a mail");

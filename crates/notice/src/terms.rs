@@ -3,8 +3,9 @@
 //! so that a later change of configuration or draft cannot change what leaves.
 
 use crate::{
-    Dkim, DkimError, Fields, Footer, MessageId, NoticeError, NoticeTemplate, NoticeText, Outgoing, Questions,
-    RenderError, SenderAddress, SenderAddressError, Unrenderable, render,
+    Dkim, DkimError, Fields, Footer, MessageId, NoticeError, NoticeTemplate, NoticeText, Questions,
+    RenderError, SenderAddress, SenderAddressError, Unrenderable,
+    mime::{Letterhead, Outgoing, render},
 };
 use domain::{
     BroadcastId, EmailAddress, Keyring, MemberId, Nature, Rate, RecipientToken, Timestamp, TokenKind,
@@ -100,6 +101,7 @@ pub enum ComposeError {
 pub struct Composer {
     template: NoticeTemplate,
     from: SenderAddress,
+    letterhead: Letterhead,
     public_url: String,
     sink_domain: String,
     one_click_unsubscribe: bool,
@@ -119,11 +121,13 @@ impl Terms {
     /// Checks everything that is the same for all recipients.
     ///
     /// # Errors
-    /// [`ComposeError::Text`] or [`ComposeError::From`].
+    /// [`ComposeError::Text`], [`ComposeError::From`] or [`ComposeError::Mime`].
     pub fn composer(&self, keyring: Keyring) -> Result<Composer, ComposeError> {
+        let from: SenderAddress = self.from.parse()?;
         Ok(Composer {
             template: self.template()?,
-            from: self.from.parse()?,
+            letterhead: Letterhead::of_notices(&from)?,
+            from,
             public_url: self.public_url.trim_end_matches('/').to_owned(),
             sink_domain: self.sink_domain.clone(),
             one_click_unsubscribe: self.one_click_unsubscribe,
@@ -195,7 +199,7 @@ impl Composer {
             format!("{}/u/{token}", self.public_url)
         });
         let raw = render(&Outgoing {
-            from: &self.from,
+            letterhead: &self.letterhead,
             to: recipient.address,
             reply_to: &reply_to,
             message_id: recipient.message_id,

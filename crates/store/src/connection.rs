@@ -7,7 +7,7 @@ use crate::{
 use domain::{BroadcastId, Timestamp};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    FromQueryResult, SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
 };
 use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -18,6 +18,8 @@ const CONNECTIONS_MAX: u32 = 12;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A database that does not answer within this is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that was used just now is not asked first whether it is there.
+const IDLE_TEST: Duration = Duration::from_secs(1);
 
 /// A process that hangs inside a transaction holds its locks, and with them every other worker
 /// and whoever wants to stop. After this PostgreSQL ends its session. Between two statements of
@@ -96,16 +98,35 @@ impl Store {
         let (tx, writer) = match self.engine {
             Engine::Postgres => (self.connection.begin_with_options(mode).await, None),
             Engine::Sqlite => {
-                let mut kept = self.writer.clone().lock_owned().await;
-                let connection = match kept.take() {
-                    Some(connection) => connection,
-                    None => open(&self.url, 1).await?,
-                };
+                let (kept, connection) = self.take_writer().await?;
                 (connection.begin_with_options(mode).await, Some((kept, connection)))
             }
         };
         let tx = tx.map_err(StoreError::query("begin a write"))?;
         Ok(WriteTx { tx, engine: self.engine, writer })
+    }
+
+    /// SQLite only: a statement that is a write transaction of its own, durable when its rows have
+    /// all come: a commit that fails ends them with its error.
+    pub(crate) async fn write_at_once<T: FromQueryResult>(
+        &self,
+        operation: &'static str,
+        text: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<Vec<T>, StoreError> {
+        let (mut kept, connection) = self.take_writer().await?;
+        let rows = sql::rows(&connection, operation, text, values).await?;
+        *kept = Some(connection);
+        Ok(rows)
+    }
+
+    async fn take_writer(&self) -> Result<(OwnedMutexGuard<Writer>, DatabaseConnection), StoreError> {
+        let mut kept = self.writer.clone().lock_owned().await;
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => open(&self.url, 1).await?,
+        };
+        Ok((kept, connection))
     }
 
     /// The database's own clock: what leases and the daily cap are measured by.
@@ -212,6 +233,7 @@ async fn open(url: &str, connections_max: u32) -> Result<DatabaseConnection, Sto
     options
         .max_connections(connections_max)
         .connect_timeout(CONNECT_TIMEOUT)
+        .test_before_acquire_if_idle_for(IDLE_TEST)
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_postgres_opts(|postgres| {

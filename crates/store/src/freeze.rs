@@ -110,9 +110,16 @@ impl Store {
              row.value ->> 7, 0, 0, 0, 0 FROM {}",
             sql::json_rows(tx.engine(), 1)
         );
-        for chunk in rows.chunks(ROWS_PER_INSERT) {
-            let values = [sql::json(&chunk.iter().map(new_row).collect::<Vec<_>>()), id.get().into()];
-            sql::run(&*tx, "write ledger rows", &text, values).await?;
+        let mut chunks = rows
+            .chunks(ROWS_PER_INSERT)
+            .map(|chunk| sql::json(&chunk.iter().map(new_row).collect::<Vec<_>>()));
+        let mut ready = chunks.next();
+        while let Some(chunk) = ready {
+            let insert = sql::run(&*tx, "write ledger rows", &text, [chunk, id.get().into()]);
+            // The database takes one chunk while the next is made ready.
+            let (inserted, next) = tokio::join!(biased; insert, async { chunks.next() });
+            inserted?;
+            ready = next;
         }
         let held = rows.iter().filter(|row| row.held.is_some()).count() as i64;
         sql::run(

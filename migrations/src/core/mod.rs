@@ -5,6 +5,7 @@ mod m20261127_000001_pace_and_attempts;
 mod m20261127_000002_heartbeat;
 mod m20261127_000003_before_the_start;
 mod m20261127_000004_relay_trouble;
+mod m20261127_000005_room_to_move;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_heartbeat::Heartbeat),
             Box::new(m20261127_000003_before_the_start::BeforeTheStart),
             Box::new(m20261127_000004_relay_trouble::RelayTrouble),
+            Box::new(m20261127_000005_room_to_move::RoomToMove),
         ]
     }
 

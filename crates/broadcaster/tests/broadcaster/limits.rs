@@ -1,10 +1,11 @@
 //! Rates: the relay's and those of recipient domains.
 
 use crate::office::{Office, addresses, relay, settings};
-use broadcaster::Settings;
+use broadcaster::{Manners, Settings};
 use domain::MemberId;
 use rehearsal::relay::{CaptureRelay, Captured, Script, Stage, Verdict};
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +40,33 @@ async fn the_relay_never_sees_more_than_the_rate_in_any_second() {
         assert!(most_within(1_000, &at) <= 20, "{} in one second", most_within(1_000, &at));
         let took = at.last().expect("dots") - at[0];
         assert!(took < 6_000, "49 intervals of 50 ms took {took} ms: the rate is a limit, not a brake");
+    }
+}
+
+/// The others go on over the same connection.
+#[tokio::test]
+async fn a_domain_gets_no_more_mails_over_one_connection_than_it_wants() {
+    for office in Office::each().await {
+        let relay = relay(Script::accept_all()).await;
+        let mut audience = addresses(9, "docomo.ne.jp");
+        audience.extend(addresses(9, "example.jp"));
+        let id = office.release(&audience).await;
+        let three = Manners { messages_per_connection: Some(3), ..Manners::default() };
+        let manners = [("docomo.ne.jp".to_owned(), three)].into();
+        let running = office.run(Settings { connections: 1, manners, ..settings(&relay.url()) });
+        office.completed(id).await;
+        running.stop().await;
+        let mails = relay.captured();
+        let over = |connection: u64, domain: &str| {
+            let there =
+                |mail: &&Captured| mail.connection == connection && mail.recipients[0].ends_with(domain);
+            mails.iter().filter(there).count()
+        };
+        let connections: BTreeSet<u64> = mails.iter().map(|mail| mail.connection).collect();
+        let to_docomo: Vec<usize> = connections.iter().map(|each| over(*each, "docomo.ne.jp")).collect();
+        assert_eq!(mails.len(), 18);
+        assert!(to_docomo.iter().all(|mails| *mails <= 3), "{to_docomo:?}");
+        assert!(connections.len() <= 4, "no connection is opened anew for the others: {connections:?}");
     }
 }
 

@@ -84,6 +84,34 @@ async fn a_refused_recipient_is_rejected_for_good_and_holds_up_nobody() {
     }
 }
 
+/// Old telephones' addresses are no addresses by the standard, and relays differ in how they want
+/// them written.
+#[tokio::test]
+async fn an_old_telephones_address_is_written_as_the_relay_takes_it() {
+    for office in Office::each().await {
+        let script = Script::accept_all()
+            .recipient("\"a..b\"@docomo.ne.jp", Verdict::Misread)
+            .recipient("c..d@docomo.ne.jp", Verdict::Misread)
+            .recipient("\"e..f\"@docomo.ne.jp", Verdict::Misread)
+            .recipient("e..f@docomo.ne.jp", Verdict::Refuse { at: Stage::Rcpt });
+        let relay = relay(script).await;
+        let people = ["a..b@docomo.ne.jp", "c..d@docomo.ne.jp", "e..f@docomo.ne.jp", "g@docomo.ne.jp"];
+        let id = office.release(&people.map(str::to_owned)).await;
+        let running = office.run(Settings { connections: 1, ..settings(&relay.url()) });
+        let tally = office.completed(id).await;
+        running.stop().await;
+        let reached: BTreeSet<String> =
+            relay.captured().iter().flat_map(|mail| mail.recipients.clone()).collect();
+        let expected = ["a..b@docomo.ne.jp", "\"c..d\"@docomo.ne.jp", "g@docomo.ne.jp"];
+        assert_eq!(relay.count(), 3, "nobody got two");
+        assert_eq!(reached, expected.map(str::to_owned).into());
+        assert_eq!((tally.accepted, tally.rejected), (3, 1));
+        let rows = office.rows(id).await;
+        assert!(rows.iter().all(|row| row.attempts == 1), "it is one attempt");
+        assert_eq!(rows[2].smtp_code, Some(550), "what was said of the second spelling counts");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_cut_after_the_dot_leaves_one_unknown_row_that_is_never_sent_again() {
     for office in Office::each().await {

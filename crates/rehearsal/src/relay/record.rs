@@ -16,6 +16,7 @@ use std::{
 use tokio::sync::watch;
 
 pub(super) const NO_SUCH_RECIPIENT: u16 = 550;
+pub(super) const NOT_AN_ADDRESS: u16 = 553;
 pub(super) const TRY_LATER: u16 = 451;
 pub(super) const TOO_BIG: u16 = 552;
 
@@ -77,7 +78,7 @@ pub struct RefusedRecipient {
     pub mail_from: String,
     /// The recipient as written, without angle brackets.
     pub recipient: String,
-    /// 451 or 550.
+    /// 451, 550 or 553.
     pub code: u16,
 }
 
@@ -243,6 +244,7 @@ impl Shared {
         let mut state = self.lock();
         let code = match verdict {
             Verdict::Refuse { at: Stage::Rcpt } => NO_SUCH_RECIPIENT,
+            Verdict::Misread => NOT_AN_ADDRESS,
             Verdict::Defer { tries, at: Stage::Rcpt } if state.count_try(recipient) <= tries => TRY_LATER,
             Verdict::Accept
             | Verdict::AcceptAfter(_)
@@ -329,6 +331,7 @@ impl State {
                 Verdict::Accept
                 | Verdict::Defer { .. }
                 | Verdict::Refuse { at: Stage::Rcpt }
+                | Verdict::Misread
                 | Verdict::CutAfterDot(Cut::FirstTry) => Answer::Accepted,
             };
             if severity(answer) > severity(worst) {

@@ -45,6 +45,8 @@ pub enum Verdict {
         /// When the recipient is told.
         at: Stage,
     },
+    /// `553 5.1.3` to RCPT: it cannot read the address as it is written.
+    Misread,
     /// The mail is kept and the connection closed without an answer to the dot.
     CutAfterDot(Cut),
 }

@@ -7,7 +7,7 @@
 use super::{
     command::{self, Command},
     data::MailReceiver,
-    record::{Answer, Envelope, NO_SUCH_RECIPIENT, Shared},
+    record::{Answer, Envelope, NO_SUCH_RECIPIENT, NOT_AN_ADDRESS, Shared},
 };
 use bytes::BytesMut;
 use std::{io, sync::Arc, time::Duration};
@@ -131,6 +131,7 @@ impl Session {
         }
         match self.shared.refuse_at_rcpt(self.connection, &transaction.mail_from, &path) {
             Some(NO_SUCH_RECIPIENT) => self.say("550 5.1.1 no such recipient here").await,
+            Some(NOT_AN_ADDRESS) => self.say("553 5.1.3 this is not an address").await,
             Some(_) => self.say("451 4.7.1 try again later").await,
             None => {
                 transaction.recipients.push(path);

@@ -165,7 +165,6 @@ impl Store {
             }
         }
         let rows = abandoned_rows(&*tx, worker, now).await?;
-        tx.leave_seats(&rows.iter().map(|row| row.id).collect::<Vec<_>>(), now).await?;
         let mut declared = 0;
         for row in &rows {
             let lost = read_delivery(row)?.next(&DeliveryEvent::OutcomeLost)?;
@@ -185,6 +184,7 @@ impl Store {
             )
             .await?;
         }
+        tx.leave_seats(&rows.iter().map(|row| row.id).collect::<Vec<_>>(), now).await?;
         tx.commit().await?;
         Ok(declared)
     }

@@ -2,7 +2,7 @@
 //! the broadcaster can be run in simulated time over a model of it ([`crate::model`]).
 
 use super::{ClaimedRow, Limits, Outcome, Settlement, TimeLimit, Turn, Worker, WorkerTerms};
-use crate::{Broadcast, Store, StoreError};
+use crate::{Broadcast, Engine, Store, StoreError};
 use domain::{Actor, Approved, BroadcastId, BroadcastState, Frozen, Signature, SnapshotRow, Timestamp};
 
 /// Same words, same promises as the methods of [`Store`].
@@ -33,6 +33,10 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// Gives unsent rows back.
     fn release_claims(&self, worker: Worker) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How many turns of one worker may be under way: more than one where they do not wait for each
+    /// other's commit.
+    fn turns_at_once(&self) -> usize;
 
     /// Writes outcomes and intents in one durable commit and mints the permits.
     fn turn(
@@ -92,6 +96,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 }
 
 impl Ledger for Store {
+    fn turns_at_once(&self) -> usize {
+        match self.engine() {
+            Engine::Sqlite => 1,
+            Engine::Postgres => 2,
+        }
+    }
+
     async fn register_worker(&self, name: &str) -> Result<Worker, StoreError> {
         self.register_worker(name).await
     }

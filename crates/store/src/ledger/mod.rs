@@ -12,6 +12,7 @@ mod count;
 mod pace;
 mod permit;
 mod turn;
+mod turn_text;
 mod view;
 
 #[cfg(feature = "model")]

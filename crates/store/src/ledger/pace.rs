@@ -191,13 +191,17 @@ impl<'a> Seats<'a> {
 }
 
 impl WriteTx {
-    /// These submissions have ended by `now`: their seats are free one window later.
+    /// Of these rows, those that are not being submitted have ended by `now`: their seats are free
+    /// one window later.
     pub(super) async fn leave_seats(&self, deliveries: &[i64], now: Timestamp) -> Result<(), StoreError> {
         if deliveries.is_empty() {
             return Ok(());
         }
         let ids = sql::placeholders(2, deliveries.len());
-        let text = format!("UPDATE pace SET ended_at = $1 WHERE delivery_id IN ({ids}) AND ended_at > $1");
+        let text = format!(
+            "UPDATE pace SET ended_at = $1 WHERE delivery_id IN ({ids}) AND ended_at > $1 AND NOT EXISTS \
+             (SELECT 1 FROM delivery WHERE delivery.id = pace.delivery_id AND delivery.state = 'submitting')"
+        );
         let values = [now.plus(ROUNDING).millis().into()];
         let values = values.into_iter().chain(deliveries.iter().map(|id| Value::from(*id)));
         sql::run(&**self, "leave seats", &text, values).await.map(|_| ())

@@ -1,24 +1,22 @@
 //! One commit of the sending loop: outcomes of finished submissions, intents of the next ones.
+//!
+//! All rows move in one statement. Where no rate window has to be looked at it is the whole of a
+//! turn on SQLite, which commits it by itself: with every further one two threads would wake each
+//! other, and that costs more than the rest.
 
 use super::{
     ClaimedRow, Full, Limits, Outcome, SubmitPermit, Worker, WorkerTerms,
     attempt::keep_attempts,
     pace::{Seat, Seats, seat},
+    turn_text::turn_text,
 };
-use crate::{Store, StoreError, WriteTx, sql};
-use domain::{BroadcastId, Delivery, DeliveryEvent, SmtpReply, Timestamp};
+use crate::{Engine, Store, StoreError, WriteTx, sql};
+use domain::{AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, SmtpReply, Timestamp};
 use sea_orm::{FromQueryResult, Value};
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Where nothing is to be submitted, no room is needed.
 static NO_LIMITS: Limits = Limits::NONE;
-
-/// An intent that a first try of the same turn made durable.
-const WRITTEN_BEFORE: &str = "(delivery.state = 'submitting' AND delivery.attempts = wanted.attempts + 1 \
-                              AND delivery.lease_until = wanted.claimed_until + $3)";
 
 /// What a turn gave.
 #[derive(Debug, Default)]
@@ -35,10 +33,12 @@ pub struct Turn {
     pub fenced: u64,
 }
 
-/// A durable intent: which row, under the lease of which claim.
+/// A row that stands as the turn wants it, now or since an earlier try.
 #[derive(FromQueryResult)]
-struct Granted {
+struct Standing {
     id: i64,
+    /// End of its submission's lease; 0 where it is not submitting: an outcome, or an intent that
+    /// was taken back.
     lease_until: i64,
 }
 
@@ -64,38 +64,18 @@ impl Store {
         intents: Vec<ClaimedRow>,
         terms: &WorkerTerms,
     ) -> Result<Turn, StoreError> {
-        let tx = self.write().await?;
-        // Before any row is touched: whoever moves a broadcast locks in this order too.
-        let (sending, now) = sending_among(&tx, &intents).await?;
-        let written = write_outcomes(&tx, worker, outcomes).await?;
-        if !terms.limits.is_none() {
-            let ended: Vec<i64> = outcomes.iter().map(|outcome| outcome.row.get()).collect();
-            tx.leave_seats(&ended, now).await?;
-        }
-        let own = intents.iter().map(|row| row.id.get());
-        let limits = if intents.is_empty() { &NO_LIMITS } else { &terms.limits };
-        let mut seats = Seats::open(&tx, limits, now, own).await?;
-        let (intents, full) = seat(&mut seats, &sending, intents).await?;
-        let mut granted = HashMap::new();
-        let stopped: Vec<&ClaimedRow> =
-            intents.iter().filter(|row| !sending.contains(&row.broadcast)).collect();
-        take_back(&tx, worker, &stopped, now, terms.submission_max).await?;
-        for broadcast in sending {
-            let rows: Vec<&ClaimedRow> = intents.iter().filter(|row| row.broadcast == broadcast).collect();
-            keep_history(&tx, &rows).await?;
-            let held = write_intents(&tx, worker, &rows, now, terms.submission_max).await?;
-            granted.extend(held.into_iter().map(|row| (row.id, row.lease_until)));
-        }
-        keep_seats(&seats, &intents, &granted).await?;
-        drop(seats);
-        tx.commit().await?;
-
-        let mut turn = Turn { full, fenced: outcomes.len() as u64 - written, ..Turn::default() };
+        let (mut standing, intents, full) = if terms.limits.is_none() {
+            (self.write_turn(worker, outcomes, &intents, terms).await?, intents, Vec::new())
+        } else {
+            self.write_seated_turn(worker, outcomes, intents, terms).await?
+        };
+        let fenced = outcomes.iter().filter(|outcome| !standing.contains_key(&outcome.row.get())).count();
+        let mut turn = Turn { full, fenced: fenced as u64, ..Turn::default() };
         for row in intents {
             let lease_until = row.lease_until.plus(terms.submission_max);
             // Taken out: two copies of one claim are worth one permit.
-            if granted.get(&row.id.get()) == Some(&lease_until.millis()) {
-                granted.remove(&row.id.get());
+            if standing.get(&row.id.get()) == Some(&lease_until.millis()) {
+                standing.remove(&row.id.get());
                 let intent = row.delivery.clone().next(&DeliveryEvent::IntentCommitted { lease_until })?;
                 turn.permits.push(SubmitPermit::mint(row, intent));
             } else {
@@ -104,35 +84,103 @@ impl Store {
         }
         Ok(turn)
     }
-}
 
-/// How many rows took their outcome, now or in an earlier try of the same turn.
-async fn write_outcomes(tx: &WriteTx, worker: Worker, outcomes: &[Outcome]) -> Result<u64, StoreError> {
-    if outcomes.is_empty() {
-        return Ok(0);
+    async fn write_turn(
+        &self,
+        worker: Worker,
+        outcomes: &[Outcome],
+        intents: &[ClaimedRow],
+        terms: &WorkerTerms,
+    ) -> Result<HashMap<i64, i64>, StoreError> {
+        if self.engine() == Engine::Sqlite && !intents.iter().any(was_tried) {
+            let values = values(worker, outcomes, intents, terms);
+            let rows = self.write_at_once("write a turn", turn_text(Engine::Sqlite), values).await?;
+            return Ok(by_id(rows));
+        }
+        let tx = self.write().await?;
+        look_at_broadcasts(&tx, intents).await?;
+        let standing = write(&tx, worker, outcomes, intents, terms).await?;
+        tx.commit().await?;
+        Ok(standing)
     }
-    let done: Vec<_> = outcomes.iter().map(outcome_row).collect();
-    let big = |n: usize| format!("CAST(row.value ->> {n} AS BIGINT)");
-    // The last condition lets a repeated turn find what its first try wrote.
-    let text = format!(
-        "WITH done AS (SELECT {} AS id, {} AS attempts, row.value ->> 2 AS state, {} AS due_at, {} AS code, \
-         row.value ->> 5 AS enhanced, row.value ->> 6 AS reply, row.value ->> 7 AS relay, {} AS at FROM {}) \
-         UPDATE delivery SET state = done.state, due_at = done.due_at, smtp_code = done.code, \
-         enhanced_code = done.enhanced, reply = done.reply, relay = done.relay, settled_at = done.at, \
-         lease_until = 0 \
-         FROM done WHERE delivery.id = done.id AND delivery.attempts = done.attempts AND delivery.lease_id = $2 \
-         AND (delivery.state = 'submitting' OR (delivery.state = done.state AND delivery.settled_at = done.at))",
-        big(0),
-        big(1),
-        big(3),
-        big(4),
-        big(8),
-        sql::json_rows(tx.engine(), 1)
-    );
-    sql::run(&**tx, "write outcomes", &text, [sql::json(&done), worker.id.get().into()]).await
+
+    /// The same, with those intents only for which the rate windows have room.
+    async fn write_seated_turn(
+        &self,
+        worker: Worker,
+        outcomes: &[Outcome],
+        intents: Vec<ClaimedRow>,
+        terms: &WorkerTerms,
+    ) -> Result<(HashMap<i64, i64>, Vec<ClaimedRow>, Vec<(ClaimedRow, Full)>), StoreError> {
+        let tx = self.write().await?;
+        look_at_broadcasts(&tx, &intents).await?;
+        let (sending, now) = sending_among(&tx, &intents).await?;
+        let mut standing = write(&tx, worker, outcomes, &[], terms).await?;
+        let ended: Vec<i64> = outcomes.iter().map(|outcome| outcome.row.get()).collect();
+        tx.leave_seats(&ended, now).await?;
+        let limits = if intents.is_empty() { &NO_LIMITS } else { &terms.limits };
+        let own = intents.iter().map(|row| row.id.get());
+        let mut seats = Seats::open(&tx, limits, now, own).await?;
+        let (intents, full) = seat(&mut seats, &sending, intents).await?;
+        standing.extend(write(&tx, worker, &[], &intents, terms).await?);
+        keep_seats(&seats, &intents, &standing).await?;
+        drop(seats);
+        // Of a broadcast that was stopped since a first try.
+        let taken_back = intents.iter().map(|row| row.id.get()).filter(|id| standing.get(id) == Some(&0));
+        tx.leave_seats(&taken_back.collect::<Vec<_>>(), now).await?;
+        tx.commit().await?;
+        Ok((standing, intents, full))
+    }
 }
 
-/// In the order of the columns above.
+/// The rows that stand as wanted, with the ends of their leases.
+async fn write(
+    tx: &WriteTx,
+    worker: Worker,
+    outcomes: &[Outcome],
+    intents: &[ClaimedRow],
+    terms: &WorkerTerms,
+) -> Result<HashMap<i64, i64>, StoreError> {
+    if outcomes.is_empty() && intents.is_empty() {
+        return Ok(HashMap::new());
+    }
+    keep_history(tx, intents).await?;
+    let values = values(worker, outcomes, intents, terms);
+    Ok(by_id(sql::rows(&**tx, "write a turn", turn_text(tx.engine()), values).await?))
+}
+
+fn by_id(rows: Vec<Standing>) -> HashMap<i64, i64> {
+    rows.into_iter().map(|row| (row.id, row.lease_until)).collect()
+}
+
+/// What is about to be overwritten: attempts before the last one, each as it ended. A repeated
+/// turn finds them kept.
+async fn keep_history(tx: &WriteTx, intents: &[ClaimedRow]) -> Result<(), StoreError> {
+    let again: Vec<Value> =
+        intents.iter().filter(|row| was_tried(row)).map(|row| row.id.get().into()).collect();
+    if again.is_empty() {
+        return Ok(());
+    }
+    let text =
+        keep_attempts(&format!("id IN ({}) AND state = 'deferred'", sql::placeholders(1, again.len())));
+    sql::run(&**tx, "keep earlier attempts", &text, again).await.map(|_| ())
+}
+
+fn was_tried(row: &ClaimedRow) -> bool {
+    row.attempts() > AttemptNo::NONE
+}
+
+/// As [`turn_text`] numbers them. A row moves once in a turn: an intent for one whose outcome is
+/// only just known rests on a claim that is used up.
+fn values(worker: Worker, outcomes: &[Outcome], intents: &[ClaimedRow], terms: &WorkerTerms) -> [Value; 4] {
+    let submission_max = i64::try_from(terms.submission_max.as_millis()).unwrap_or(i64::MAX);
+    let ended: HashSet<DeliveryId> = outcomes.iter().map(|outcome| outcome.row).collect();
+    let done: Vec<_> = outcomes.iter().map(outcome_row).collect();
+    let wanted: Vec<_> = intents.iter().filter(|row| !ended.contains(&row.id)).map(intent_row).collect();
+    [worker.id.get().into(), submission_max.into(), sql::json(&done), sql::json(&wanted)]
+}
+
+/// In the order of `done` in [`super::turn_text`].
 fn outcome_row(outcome: &Outcome) -> impl serde::Serialize {
     let (due_at, reply) = columns(&outcome.after);
     (
@@ -146,6 +194,11 @@ fn outcome_row(outcome: &Outcome) -> impl serde::Serialize {
         outcome.relay.as_str(),
         outcome.at.millis(),
     )
+}
+
+/// In the order of `wanted`.
+fn intent_row(row: &ClaimedRow) -> impl serde::Serialize {
+    (row.id.get(), row.attempts().get(), row.lease_until.millis(), row.broadcast.get())
 }
 
 fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
@@ -163,113 +216,41 @@ fn columns(delivery: &Delivery) -> (Timestamp, Option<&SmtpReply>) {
     }
 }
 
-/// Writes the intents of one broadcast and gives those that this transaction holds. A submission's
-/// lease continues the lease of its claim: so a repeated turn knows its own intents, and a stale
-/// claim of the same row by the same worker is told from the one that is being submitted.
-async fn write_intents(
-    tx: &WriteTx,
-    worker: Worker,
-    rows: &[&ClaimedRow],
-    now: Timestamp,
-    submission_max: Duration,
-) -> Result<Vec<Granted>, StoreError> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let text = format!(
-        "{} UPDATE delivery SET state = 'submitting', attempts = wanted.attempts + 1, submitted_at = $2, \
-         lease_until = wanted.claimed_until + $3 \
-         FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 \
-         AND ((delivery.state IN ('pending', 'deferred') AND delivery.attempts = wanted.attempts \
-               AND delivery.lease_until = wanted.claimed_until AND delivery.lease_until > $2) \
-           OR {WRITTEN_BEFORE}) \
-         RETURNING delivery.id, delivery.lease_until",
-        with_wanted(tx)
-    );
-    sql::rows(&**tx, "write intents", &text, wanted(worker, rows, now, submission_max)).await
-}
-
-/// A first try of this turn may have made intents durable before their broadcast was stopped. Their
-/// permits were never given out, so nothing was sent: the rows must not stay as if it were.
-async fn take_back(
-    tx: &WriteTx,
-    worker: Worker,
-    rows: &[&ClaimedRow],
-    now: Timestamp,
-    submission_max: Duration,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    // As after a connection that was lost before the dot.
-    let text = format!(
-        "{} UPDATE delivery SET state = 'deferred', due_at = $2, lease_id = 0, lease_until = 0, settled_at = $2, \
-         smtp_code = NULL, enhanced_code = NULL, reply = NULL, relay = NULL \
-         FROM wanted WHERE delivery.id = wanted.id AND delivery.lease_id = $1 AND {WRITTEN_BEFORE} \
-         RETURNING delivery.id AS n",
-        with_wanted(tx)
-    );
-    let values = wanted(worker, rows, now, submission_max);
-    let back: Vec<sql::Number> = sql::rows(&**tx, "take intents back", &text, values).await?;
-    tx.leave_seats(&back.iter().map(|row| row.n).collect::<Vec<_>>(), now).await
-}
-
-/// The rows as [`wanted`] gives them, for a statement to begin with.
-fn with_wanted(tx: &WriteTx) -> String {
-    let big = |n: usize| format!("CAST(row.value ->> {n} AS BIGINT)");
-    format!(
-        "WITH wanted AS (SELECT {} AS id, {} AS attempts, {} AS claimed_until FROM {})",
-        big(0),
-        big(1),
-        big(2),
-        sql::json_rows(tx.engine(), 4)
-    )
-}
-
-/// Worker, time, what a submission's lease adds to its claim's, and the rows.
-fn wanted(worker: Worker, rows: &[&ClaimedRow], now: Timestamp, submission_max: Duration) -> [Value; 4] {
-    let submission_max = i64::try_from(submission_max.as_millis()).unwrap_or(i64::MAX);
-    let rows: Vec<(i64, i32, i64)> =
-        rows.iter().map(|row| (row.id.get(), row.attempts().get(), row.lease_until.millis())).collect();
-    [worker.id.get().into(), now.millis().into(), submission_max.into(), sql::json(&rows)]
-}
-
-/// What is about to be overwritten: attempts before the last one, each as it ended. A repeated
-/// turn finds them kept.
-async fn keep_history(tx: &WriteTx, rows: &[&ClaimedRow]) -> Result<(), StoreError> {
-    let again: Vec<Value> =
-        rows.iter().filter(|row| row.attempts().get() > 0).map(|row| row.id.get().into()).collect();
-    if again.is_empty() {
-        return Ok(());
-    }
-    let text =
-        keep_attempts(&format!("id IN ({}) AND state = 'deferred'", sql::placeholders(1, again.len())));
-    sql::run(&**tx, "keep earlier attempts", &text, again).await.map(|_| ())
-}
-
 async fn keep_seats(
     seats: &Seats<'_>,
     intents: &[ClaimedRow],
-    granted: &HashMap<i64, i64>,
+    standing: &HashMap<i64, i64>,
 ) -> Result<(), StoreError> {
     let taken = intents.iter().filter_map(|row| {
-        let until = granted.get(&row.id.get()).copied().map(Timestamp::from_millis)?;
+        let until = standing.get(&row.id.get()).copied().filter(|until| *until > 0)?;
         let attempt = i64::from(row.attempts().following().get());
-        Some(Seat { row: row.id.get(), attempt, domain: row.address.domain(), until })
+        Some(Seat {
+            row: row.id.get(),
+            attempt,
+            domain: row.address.domain(),
+            until: Timestamp::from_millis(until),
+        })
     });
     seats.keep(taken).await
 }
 
+/// Before any row is touched: whoever moves a broadcast locks in this order too. A stop waits for
+/// this transaction.
+async fn look_at_broadcasts(tx: &WriteTx, intents: &[ClaimedRow]) -> Result<(), StoreError> {
+    let wanted: BTreeSet<BroadcastId> = intents.iter().map(|row| row.broadcast).collect();
+    for broadcast in wanted {
+        tx.look_at_broadcast(broadcast).await?;
+    }
+    Ok(())
+}
+
 /// Those broadcasts of the wanted rows that are sending and whose end has not come, and the
-/// database's time. A stop waits for this transaction.
+/// database's time.
 async fn sending_among(
     tx: &WriteTx,
     intents: &[ClaimedRow],
 ) -> Result<(Vec<BroadcastId>, Timestamp), StoreError> {
     let wanted: BTreeSet<BroadcastId> = intents.iter().map(|row| row.broadcast).collect();
-    for broadcast in &wanted {
-        tx.look_at_broadcast(*broadcast).await?;
-    }
     if wanted.is_empty() {
         return Ok((Vec::new(), sql::database_now(&**tx).await?));
     }

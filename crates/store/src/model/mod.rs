@@ -28,13 +28,14 @@ pub trait Weather: Clone + Send + Sync + 'static {
 pub struct Model<W> {
     books: Arc<Mutex<Books>>,
     weather: W,
+    turns_at_once: usize,
 }
 
 impl<W: Weather> Model<W> {
     /// A connection.
     #[must_use]
-    pub fn new(books: Arc<Mutex<Books>>, weather: W) -> Self {
-        Self { books, weather }
+    pub fn new(books: Arc<Mutex<Books>>, weather: W, turns_at_once: usize) -> Self {
+        Self { books, weather, turns_at_once }
     }
 
     async fn write<T: Send>(
@@ -54,6 +55,10 @@ impl<W: Weather> Model<W> {
 }
 
 impl<W: Weather> Ledger for Model<W> {
+    fn turns_at_once(&self) -> usize {
+        self.turns_at_once
+    }
+
     async fn register_worker(&self, _name: &str) -> Result<Worker, StoreError> {
         self.write("register a worker", |books| Ok(books.register_worker())).await
     }

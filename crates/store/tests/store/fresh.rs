@@ -64,6 +64,13 @@ impl Fresh {
         self.database.kind == DatabaseKind::Postgres
     }
 
+    /// PostgreSQL goes through a small table as it would not through a large one: it is told that
+    /// the ledger is large.
+    pub(crate) async fn plans_as_for_a_large_ledger(&self) {
+        let statistics = "UPDATE pg_class SET reltuples = 1000000, relpages = 1 WHERE relname = 'delivery'";
+        self.store.connection().execute_unprepared(statistics).await.expect("the server lets us");
+    }
+
     /// The same database as another process sees it.
     pub(crate) async fn another_process(&self) -> Store {
         Store::connect(&self.database.core_url).await.expect("the database opens twice")

@@ -2,6 +2,7 @@
 
 use crate::fresh::{Fresh, NOW, SHORT, TERMS, accepted, deferred, outcome, rejected, spend};
 use domain::{DeliveryEvent, DeliveryState};
+use sea_orm::ConnectionTrait;
 use store::{ClaimedRow, SubmitPermit, WorkerTerms};
 
 #[tokio::test]
@@ -74,6 +75,34 @@ async fn repeating_a_turn_is_the_same_as_one_turn() {
     }
 }
 
+/// The first try is still committing when the same turn is asked for again: PostgreSQL then looks
+/// anew at each row that the first one changed, and must find every one of them.
+#[tokio::test]
+async fn a_turn_repeated_while_its_first_try_commits_grants_every_intent() {
+    for fresh in Fresh::each().await {
+        if !fresh.is_postgres() {
+            continue;
+        }
+        let (_, approved) = fresh.sending(8).await;
+        let worker = fresh.worker().await;
+        let rows = fresh.claim(worker, &approved).await;
+        fresh.plans_as_for_a_large_ledger().await;
+        let (first, second) = (fresh.another_process().await, fresh.another_process().await);
+        let trying = first.write().await.expect("a transaction");
+        let what_it_writes = "UPDATE delivery SET state = 'submitting', attempts = 1, submitted_at = 1, \
+                              lease_until = lease_until + 600000";
+        trying.execute_unprepared(what_it_writes).await.expect("written");
+        let again = tokio::spawn(async move { second.turn(worker, &[], rows, &TERMS).await });
+        let waiting = "SELECT COUNT(*) AS n FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while fresh.number(waiting).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        trying.commit().await.expect("committed");
+        assert_eq!(again.await.expect("it ends").expect("a turn").permits.len(), 8);
+    }
+}
+
 fn settled(rows: Vec<store::LedgerRow>) -> Vec<(String, i64, Option<i64>, Option<i64>)> {
     rows.into_iter().map(|row| (row.state, row.attempts, row.smtp_code, row.settled_at)).collect()
 }
@@ -92,6 +121,20 @@ async fn a_stop_between_a_turn_and_its_repetition_gives_no_permit() {
         assert_eq!((again.permits.len(), again.refused.len()), (0, 1));
         let tally = fresh.tally(id).await;
         assert_eq!((tally.total(), tally.submitting, tally.deferred), (1, 0, 1));
+    }
+}
+
+/// Both would move the row: which one does must not be left to the database.
+#[tokio::test]
+async fn a_second_copy_of_a_claim_gives_no_permit_beside_the_outcome_of_the_first() {
+    for fresh in Fresh::each().await {
+        let (id, approved) = fresh.sending(1).await;
+        let worker = fresh.worker().await;
+        let rows = fresh.claim(worker, &approved).await;
+        let outcomes = spend(fresh.turn(worker, &[], rows.clone()).await.permits, &accepted());
+        let turn = fresh.turn(worker, &outcomes, rows).await;
+        assert_eq!((turn.fenced, turn.permits.len(), turn.refused.len()), (0, 0, 1));
+        assert_eq!(fresh.tally(id).await.accepted, 1);
     }
 }
 
