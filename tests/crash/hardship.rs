@@ -2,7 +2,7 @@
 
 use crate::evidence::{Evidence, the_books_hold};
 use domain::BroadcastState;
-use hansho_tests::{Broadcast, PATIENCE, Serve, Society, until};
+use hansho_tests::{Broadcast, PATIENCE, Plan, Serve, Society, until};
 use rehearsal::relay::{Script, Verdict};
 use std::time::Duration;
 use testkit::{fresh_postgres, fresh_postgres_to_crash};
@@ -14,10 +14,15 @@ const FULL_AT_OCTETS: u64 = 64 * 1024;
 /// Many times as long as the relay takes for a mail.
 const STILL: Duration = Duration::from_millis(1_500);
 
+/// Its relay takes its time over each mail, so that there is a middle to be interrupted in.
+async fn sending_slowly(plan: Plan) -> Society {
+    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
+    plan.members(MEMBERS).relay(slowly).found().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
-    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
-    let society = Society::plan().members(MEMBERS).relay(slowly).found().await;
+    let society = sending_slowly(Society::plan()).await;
     let notice = society.released("訓練開始のお知らせ").await;
     let mut serve = society.serve_on_a_limited_disk(&["broadcaster"]).await;
     assert!(society.relay.wait_for(100, PATIENCE).await, "mails leave");
@@ -36,8 +41,7 @@ async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
 async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
     let Some(database) = fresh_postgres().await else { return };
     let outage = database.outage();
-    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
-    let society = Society::plan().on(database).members(MEMBERS).relay(slowly).found().await;
+    let society = sending_slowly(Society::plan().on(database)).await;
     let notice = society.released("訓練開始のお知らせ").await;
     let mut serve = society.serve(&["broadcaster"]).await;
     for mails in [60, 160, 260] {
@@ -60,8 +64,7 @@ async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
 async fn a_database_server_that_crashes_and_recovers_costs_nobody_anything() {
     let Some(database) = fresh_postgres_to_crash().await else { return };
     let outage = database.outage();
-    let slowly = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(30)));
-    let society = Society::plan().on(database).members(MEMBERS).relay(slowly).found().await;
+    let society = sending_slowly(Society::plan().on(database)).await;
     let notice = society.released("訓練開始のお知らせ").await;
     let mut serve = society.serve(&["broadcaster"]).await;
     for mails in [60, 160, 260] {
