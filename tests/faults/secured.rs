@@ -53,26 +53,34 @@ enum Manner {
     OtherName,
     /// Nobody we trust signed its certificate.
     Untrusted,
+    /// Once the connection is secure, it never comes to the end of what it offers.
+    Endless,
     /// The password is wrong.
     WrongPassword,
+    /// It takes one EHLO for a session.
+    OneHello,
+    /// It refuses the first recipient, and is gone when the transaction is to be reset.
+    GoneAtReset,
     /// It does not pass our mail on, until somebody changes its settings.
     Denying,
 }
 
 /// And what people read then.
-const ASKED: [(Manner, &str); 7] = [
+const ASKED: [(Manner, &str); 8] = [
     (Manner::Stripped, "no STARTTLS"),
     (Manner::Injected, "corrupt message"),
     (Manner::Unable, "454"),
     (Manner::Expired, "xpired"),
     (Manner::OtherName, "not valid for"),
     (Manner::Untrusted, "invalid peer certificate"),
+    (Manner::Endless, "a reply of more than"),
     (Manner::WrongPassword, "535"),
 ];
-const AT_ONCE: [(Manner, &str); 4] = [
+const AT_ONCE: [(Manner, &str); 5] = [
     (Manner::Expired, "xpired"),
     (Manner::OtherName, "not valid for"),
     (Manner::Untrusted, "invalid peer certificate"),
+    (Manner::Endless, "a reply of more than"),
     (Manner::WrongPassword, "535"),
 ];
 
@@ -91,6 +99,8 @@ struct Seen {
     taken: Arc<AtomicU32>,
     /// Somebody changed the relay's settings.
     mended: Arc<AtomicBool>,
+    /// What it does once is done.
+    done: Arc<AtomicBool>,
 }
 
 impl Drop for SecureRelay {
@@ -178,6 +188,8 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     mails: &AtomicU32,
     seen: &Seen,
 ) -> std::io::Result<bool> {
+    let is_secure = offer.contains("AUTH");
+    let mut hellos = 0;
     let mut line = String::new();
     loop {
         line.clear();
@@ -186,7 +198,15 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
-            "EHLO" => say(stream, &format!("250-secure.invalid\r\n{offer}")).await?,
+            "EHLO" if manner == Manner::Endless && is_secure => loop {
+                say(stream, "250-and this").await?;
+            },
+            "EHLO" => {
+                hellos += 1;
+                let refused = manner == Manner::OneHello && hellos > 1;
+                let greeting = format!("250-secure.invalid\r\n{offer}");
+                say(stream, if refused { "503 5.5.1 you said so" } else { &greeting }).await?;
+            }
             "STAR" if manner == Manner::Unable => say(stream, "454 4.7.0 TLS not available").await?,
             "STAR" if manner == Manner::Injected => {
                 let welcome = "250 AUTH PLAIN\r\n235 2.7.0 welcome\r\n250 ok\r\n";
@@ -201,6 +221,10 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             "RCPT" if manner == Manner::Denying && !seen.mended.load(Ordering::SeqCst) => {
                 say(stream, "554 5.7.1 <somebody@example.jp>: Relay access denied").await?;
             }
+            "RCPT" if manner == Manner::GoneAtReset && !seen.done.swap(true, Ordering::SeqCst) => {
+                say(stream, "550 5.1.1 nobody here").await?;
+            }
+            "RSET" if manner == Manner::GoneAtReset => return Ok(false),
             "AUTH" if manner == Manner::WrongPassword => say(stream, "535 5.7.8 who are you?").await?,
             "AUTH" => say(stream, "235 2.7.0 welcome").await?,
             "DATA" => {
@@ -232,10 +256,12 @@ fn trusting(society: &Society, issuer: &str) -> String {
     bundle.display().to_string()
 }
 
-/// A society whose preferred relay is this one; its own capture relay is the second.
+/// A society whose preferred relay is this one; its own capture relay is the second, for members and
+/// for the operator's first copy.
 async fn sent_by_the_second(security: Security, manner: Manner, said: &str) {
     let relay = SecureRelay::start(security, manner).await;
-    let society = Society::plan().members(6).found().await;
+    let operators = ("HANSHO_BROADCAST__OPERATORS", r#"["night@staff.jp"]"#);
+    let society = Society::plan().members(6).set(operators.0, operators.1).found().await;
     let notice = society.released("訓練開始のお知らせ").await;
     let fallback = format!("[\"smtp://{}\"]", society.relay.addr());
     let bundle = trusting(&society, &relay.trusted);
@@ -254,7 +280,8 @@ async fn sent_by_the_second(security: Security, manner: Manner, said: &str) {
     assert!(!trouble.contains("secret"), "{trouble}");
     assert_eq!(relay.seen.in_the_clear.load(Ordering::SeqCst), 0, "{manner:?}: a mail in the clear");
     assert_eq!(relay.seen.taken.load(Ordering::SeqCst), 0, "{manner:?}");
-    assert_eq!(society.dots().len(), 6, "{manner:?}");
+    let sent = society.dots();
+    assert_eq!((sent.len(), &sent[0].recipients[0]), (7, &"night@staff.jp".to_owned()), "{manner:?}");
     let by = society.relay.addr().to_string();
     let rows = notice.ledger().await;
     assert!(rows.iter().all(|row| row.relay.as_deref() == Some(by.as_str())), "{manner:?}: {rows:?}");
@@ -263,10 +290,11 @@ async fn sent_by_the_second(security: Security, manner: Manner, said: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_not_secure_gets_nothing_and_the_next_one_is_used() {
-    let [a, b, c, d, e, f, g] = ASKED.map(|(manner, said)| sent_by_the_second(Security::Asked, manner, said));
-    tokio::join!(a, b, c, d, e, f, g);
-    let [a, b, c, d] = AT_ONCE.map(|(manner, said)| sent_by_the_second(Security::AtOnce, manner, said));
-    tokio::join!(a, b, c, d);
+    let [a, b, c, d, e, f, g, h] =
+        ASKED.map(|(manner, said)| sent_by_the_second(Security::Asked, manner, said));
+    tokio::join!(a, b, c, d, e, f, g, h);
+    let [a, b, c, d, e] = AT_ONCE.map(|(manner, said)| sent_by_the_second(Security::AtOnce, manner, said));
+    tokio::join!(a, b, c, d, e);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,6 +322,37 @@ async fn used_where_trusted(security: Security) {
     notice.becomes(BroadcastState::Completed, PATIENCE).await;
     assert_eq!(relay.seen.taken.load(Ordering::SeqCst), 4);
     assert_eq!(relay.seen.in_the_clear.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_one_ehlo_gets_everybody_s_mail() {
+    assert_eq!(taken_and_rejected_by(Manner::OneHello).await, (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_gone_at_the_reset_costs_one_refused_recipient_and_nobody_else() {
+    assert_eq!(taken_and_rejected_by(Manner::GoneAtReset).await, (3, 1));
+}
+
+/// Of four recipients over one connection, each at the first attempt; the ledger says the same as the
+/// relay.
+async fn taken_and_rejected_by(manner: Manner) -> (u32, u64) {
+    let relay = SecureRelay::start(Security::AtOnce, manner).await;
+    let society = Society::plan().members(4).found().await;
+    let bundle = trusting(&society, &relay.trusted);
+    let overrides = [
+        ("HANSHO_RELAY__URL", relay.url.as_str()),
+        ("HANSHO_RELAY__CONNECTIONS", "1"),
+        ("SSL_CERT_FILE", &bundle),
+    ];
+    let notice = society.released("訓練開始のお知らせ").await;
+    let _serve = society.serve_with(&["broadcaster"], &overrides).await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let (tally, taken) = (notice.tally().await, relay.seen.taken.load(Ordering::SeqCst));
+    assert_eq!(tally.accepted, u64::from(taken), "{manner:?}: {tally:?}");
+    let rows = notice.ledger().await;
+    assert!(rows.iter().all(|row| row.attempts == 1), "{manner:?}: {rows:?}");
+    (taken, tally.rejected)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use crate::{
 };
 use domain::BroadcastId;
 use notice::{
-    ComposeError, Dkim, Letter, MessageId, RenderError, SenderAddress, SenderAddressError, Terms, cap_alert,
-    first_copy,
+    ComposeError, Dkim, Envelope, Letter, MessageId, RenderError, SenderAddress, SenderAddressError, Terms,
+    cap_alert, first_copy,
 };
 use std::time::Duration;
 use store::{Full, StaffMail, StaffMailKind, StoreError, WorkerTerms};
@@ -162,14 +162,15 @@ async fn letter(broadcaster: &Broadcaster, mail: &StaffMail) -> Result<Letter, P
         StaffMailKind::FirstCopy => copy(broadcaster, mail, &message_id).await?,
     };
     let raw = Dkim::sign_by(broadcaster.settings.dkim.as_deref(), raw)?;
-    Ok(Letter { return_path: from.address, to: mail.address.clone(), raw })
+    let envelope = Envelope { return_path: from.address, to: mail.address.clone() };
+    Ok(Letter { envelope, raw })
 }
 
 async fn copy(
     broadcaster: &Broadcaster,
     mail: &StaffMail,
     message_id: &MessageId,
-) -> Result<Vec<u8>, PostError> {
+) -> Result<String, PostError> {
     if !broadcaster.settings.operators.contains(&mail.address) {
         return Err(PostError::NoOperator);
     }

@@ -11,10 +11,10 @@ use crate::{
     shift::Shift,
     stream::Dial,
 };
-use domain::{DeliveryEvent, SmtpReply};
-use notice::{Letter, Recipient};
+use domain::{DeliveryEvent, SmtpReply, Timestamp};
+use notice::{Envelope, Letter, MessageId, Recipient};
 use std::{sync::Arc, time::Duration};
-use store::{Ledger, Outcome, SubmitPermit};
+use store::{ClaimedRow, Ledger, Outcome, SubmitPermit};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -62,7 +62,7 @@ struct Sender<L, D> {
     session: Session<D>,
     /// Of the mail before; durable with the next permit, or at once when there is nothing to send.
     outcome: Option<Outcome>,
-    /// Drawn while the mail before went out, and its envelope perhaps with it.
+    /// Drawn when the mail before went out, and its envelope perhaps with it.
     next: Option<Hand>,
 }
 
@@ -70,6 +70,12 @@ struct Sender<L, D> {
 struct Hand {
     card: Card,
     letter: Result<Letter, SmtpReply>,
+}
+
+/// A row and from where to where its mail will go.
+struct Addressed {
+    card: Card,
+    envelope: Result<Envelope, SmtpReply>,
 }
 
 impl<L: Ledger, D: Dial> Sender<L, D> {
@@ -86,10 +92,12 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         loop {
             let card = self.draw(shutdown).await?;
             if self.session.is_ready(card.row.address.domain()) {
-                return Some(self.compose(card));
+                return Some(compose(&self.broadcaster, address(card)));
             }
             self.flush().await;
-            let Err(problem) = self.session.open().await else { return Some(self.compose(card)) };
+            let Err(problem) = self.session.open().await else {
+                return Some(compose(&self.broadcaster, address(card)));
+            };
             warn!(
                 relays = self.broadcaster.settings.relays.len(),
                 error = &problem as &dyn std::error::Error,
@@ -146,10 +154,16 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         let began = Instant::now();
         let submitted = match &letter {
             Ok(letter) => {
-                self.next = self.draw_ahead();
-                let ahead = self.next.as_ref().and_then(|hand| hand.letter.as_ref().ok());
+                let next = self.draw_ahead();
+                let ahead = next.as_ref().and_then(|next| next.envelope.as_ref().ok()).cloned();
                 let may_begin = || self.shift.is_sure(worker);
-                let mut submitted = self.session.submit(letter, ahead, may_begin).await;
+                // The next mail is composed while the relay has this one.
+                let (mut submitted, next) = tokio::join!(
+                    biased;
+                    self.session.submit(letter, ahead.as_ref(), may_begin),
+                    async { next.map(|next| compose(&self.broadcaster, next)) }
+                );
+                self.next = next;
                 if is_planted(Bug::PermitUsedTwice) && submitted == Submitted::Lost {
                     let _unreachable = self.session.open().await;
                     submitted = self.session.submit(letter, None, may_begin).await;
@@ -174,10 +188,10 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
         self.outcome = outcome(&self.broadcaster, permit, &relay, first_wait, submitted);
     }
 
-    /// The mail after this one, for its envelope to go out with this one's dot. Not where a window
+    /// The row after this one, for its envelope to go out with this one's dot. Not where a window
     /// may be full when its turn comes, or the connection may be for other domains only: it would
     /// be lost for nothing.
-    fn draw_ahead(&mut self) -> Option<Hand> {
+    fn draw_ahead(&self) -> Option<Addressed> {
         let Settings { limits, manners, .. } = &*self.broadcaster.settings;
         if !limits.relay.is_empty() {
             return None;
@@ -187,12 +201,7 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
                 && manners.get(domain).is_none_or(|manners| manners.messages_per_connection.is_none())
         };
         let Drawn::Card(card) = self.deck.draw(&self.pace, unlimited) else { return None };
-        Some(self.compose(*card))
-    }
-
-    fn compose(&self, card: Card) -> Hand {
-        let letter = compose(&self.broadcaster, &card);
-        Hand { card, letter }
+        Some(address(*card))
     }
 
     /// What the relay's answer means for the pace.
@@ -231,15 +240,25 @@ impl<L: Ledger, D: Dial> Sender<L, D> {
     }
 }
 
-/// The mail, or the reason why it cannot exist: preflight rendered every recipient, so a failure
-/// here means that the frozen row was changed.
-fn compose<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>, card: &Card) -> Result<Letter, SmtpReply> {
+fn address(card: Card) -> Addressed {
     let row = &card.row;
-    let refused = |problem: &dyn std::fmt::Display| {
-        error!(delivery.id = %row.id, %problem, "a frozen recipient cannot be rendered; the row is rejected");
-        SmtpReply::new(554, "5.6.0 hansho: this recipient's mail cannot be composed")
-    };
-    let message_id = row.message_id.parse().map_err(|e: notice::MessageIdError| refused(&e))?;
+    let envelope = card.composer.envelope(row.broadcast, row.member, &row.address);
+    let envelope = envelope.map_err(|problem| cannot_be_composed(row, &problem));
+    Addressed { card, envelope }
+}
+
+fn compose<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>, addressed: Addressed) -> Hand {
+    let Addressed { card, envelope } = addressed;
+    let letter = envelope.and_then(|envelope| {
+        let raw = mail(&card, broadcaster.clock.now())?;
+        Ok(Letter { envelope, raw })
+    });
+    Hand { card, letter }
+}
+
+fn mail(card: &Card, date: Timestamp) -> Result<String, SmtpReply> {
+    let row = &card.row;
+    let message_id: MessageId = row.message_id.parse().map_err(|e| cannot_be_composed(row, &e))?;
     let recipient = Recipient {
         broadcast: row.broadcast,
         member: row.member,
@@ -247,7 +266,13 @@ fn compose<L: Ledger, D: Dial>(broadcaster: &Broadcaster<L, D>, card: &Card) -> 
         fields: &row.fields,
         message_id: &message_id,
     };
-    card.composer.letter(&recipient, broadcaster.clock.now()).map_err(|e| refused(&e))
+    card.composer.mail(&recipient, date).map_err(|e| cannot_be_composed(row, &e))
+}
+
+/// Preflight rendered every recipient: the frozen row was changed.
+fn cannot_be_composed(row: &ClaimedRow, problem: &(dyn std::error::Error + 'static)) -> SmtpReply {
+    error!(delivery.id = %row.id, error = problem, "a frozen recipient cannot be rendered; the row is rejected");
+    SmtpReply::new(554, "5.6.0 hansho: this recipient's mail cannot be composed")
 }
 
 fn outcome<L: Ledger, D: Dial>(

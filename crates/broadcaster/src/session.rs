@@ -27,7 +27,7 @@ use lettre::{
         response::Response,
     },
 };
-use notice::Letter;
+use notice::{Envelope, Letter};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -134,12 +134,12 @@ struct Open {
     /// The relay takes several commands at once (RFC 2920).
     pipelining: bool,
     /// An envelope that went out with the dot before it; its replies have not been heard yet.
-    ahead: Option<Envelope>,
+    ahead: Option<Spoken>,
 }
 
-/// From whom and to whom.
+/// An envelope as it is said.
 #[derive(PartialEq, Eq)]
-struct Envelope {
+struct Spoken {
     mail: Address,
     rcpt: String,
     /// An old telephone's address (`a..b@`) as it is, which some relays want against RFC 5321.
@@ -166,13 +166,13 @@ impl Step {
     const ENVELOPE: [(Self, u16); 3] = [(Self::Mail, 2), (Self::Rcpt, 2), (Self::Data, 3)];
 }
 
-impl Envelope {
+impl Spoken {
     /// None where an address cannot be written.
-    fn of(letter: &Letter) -> Option<Self> {
+    fn of(envelope: &Envelope) -> Option<Self> {
         let wire = |address: &EmailAddress| address.to_wire().parse::<Address>().ok();
-        let rcpt = wire(&letter.to)?.to_string();
-        let unquoted = Some(letter.to.reveal()).filter(|as_it_is| *as_it_is != rcpt);
-        Some(Self { mail: wire(&letter.return_path)?, rcpt, unquoted })
+        let rcpt = wire(&envelope.to)?.to_string();
+        let unquoted = Some(envelope.to.reveal()).filter(|as_it_is| *as_it_is != rcpt);
+        Some(Self { mail: wire(&envelope.return_path)?, rcpt, unquoted })
     }
 
     fn command(&self, step: Step) -> String {
@@ -270,20 +270,20 @@ impl<D: Dial> Session<D> {
     /// One transaction with one recipient. Without a connection, or where its content may not begin
     /// when its turn comes, the mail is certainly not taken.
     ///
-    /// Where the relay allows it, the envelope of `next` goes out with the dot: then `next` has to
+    /// Where the relay allows it, the envelope `next` goes out with the dot: then its letter has to
     /// be submitted next, or [`Self::abandon`]ed.
     pub(crate) async fn submit(
         &mut self,
         letter: &Letter,
-        next: Option<&Letter>,
+        next: Option<&Envelope>,
         may_begin: impl Fn() -> bool + Send,
     ) -> Submitted {
-        let Some(envelope) = Envelope::of(letter) else {
+        let Some(spoken) = Spoken::of(&letter.envelope) else {
             self.abandon();
             let reason = "5.1.3 the address cannot be written into an envelope";
             return Submitted::Rejected(SmtpReply::new(553, reason));
         };
-        match self.envelope(envelope, letter.to.domain()).await {
+        match self.envelope(spoken, letter.envelope.to.domain()).await {
             Ok(()) if may_begin() => {}
             Ok(()) | Err((_, Stopped::Lost)) => {
                 if !is_planted(Bug::DoubtfulConnectionKept) {
@@ -342,7 +342,7 @@ impl<D: Dial> Session<D> {
         }
     }
 
-    async fn envelope(&mut self, envelope: Envelope, domain: &str) -> Result<(), (Step, Stopped)> {
+    async fn envelope(&mut self, envelope: Spoken, domain: &str) -> Result<(), (Step, Stopped)> {
         let limit = self.step_timeout;
         let open = self.open.as_mut().ok_or((Step::Mail, Stopped::Lost))?;
         match open.ahead.take() {
@@ -409,10 +409,10 @@ impl<D: Dial> Session<D> {
     }
 
     /// From here on, silence means unknown.
-    async fn content(&mut self, raw: &[u8], next: Option<&Letter>) -> Result<SmtpReply, Stopped> {
+    async fn content(&mut self, raw: &str, next: Option<&Envelope>) -> Result<SmtpReply, Stopped> {
         let open = self.open.as_mut().ok_or(Stopped::Lost)?;
         let may = open.pipelining && open.messages < self.messages_max && self.ahead_lost < AHEAD_LOST_MAX;
-        open.ahead = next.filter(|_| may).and_then(Envelope::of).filter(|ahead| ahead.unquoted.is_none());
+        open.ahead = next.filter(|_| may).and_then(Spoken::of).filter(|ahead| ahead.unquoted.is_none());
         let mut octets = dotted(raw);
         if let Some(ahead) = &open.ahead {
             octets += &ahead.commands();
@@ -478,11 +478,10 @@ impl Open {
 }
 
 /// A mail as it goes out: no line of its own ends it, and the dot does (RFC 5321 §4.5.2).
-fn dotted(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw);
-    let mut octets = String::with_capacity(text.len() + 256);
+fn dotted(raw: &str) -> String {
+    let mut octets = String::with_capacity(raw.len() + 256);
     // Every LF stands after a CR: the composer sees to it.
-    for line in text.split_inclusive('\n') {
+    for line in raw.split_inclusive('\n') {
         if line.starts_with('.') {
             octets.push('.');
         }

@@ -105,7 +105,7 @@ impl Dkim {
     ///
     /// # Errors
     /// [`DkimError::Sign`].
-    pub fn sign_by(key: Option<&Self>, raw: Vec<u8>) -> Result<Vec<u8>, DkimError> {
+    pub fn sign_by(key: Option<&Self>, raw: String) -> Result<String, DkimError> {
         match key {
             Some(key) => key.sign(&raw),
             None => Ok(raw),
@@ -116,16 +116,13 @@ impl Dkim {
     ///
     /// # Errors
     /// [`DkimError::Sign`].
-    fn sign(&self, raw: &[u8]) -> Result<Vec<u8>, DkimError> {
+    fn sign(&self, raw: &str) -> Result<String, DkimError> {
         let signature = match &self.signer {
-            Signer::Rsa(signer) => signer.sign(raw),
-            Signer::Ed25519(signer) => signer.sign(raw),
+            Signer::Rsa(signer) => signer.sign(raw.as_bytes()),
+            Signer::Ed25519(signer) => signer.sign(raw.as_bytes()),
         };
         let header = signature.map_err(|problem| DkimError::Sign(problem.to_string()))?.to_header();
-        let mut signed = Vec::with_capacity(header.len() + raw.len());
-        signed.extend_from_slice(header.as_bytes());
-        signed.extend_from_slice(raw);
-        Ok(signed)
+        Ok(header + raw)
     }
 }
 

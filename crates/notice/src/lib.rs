@@ -20,7 +20,7 @@ pub use dkim::{Dkim, DkimError};
 pub use mime::{MessageId, MessageIdError, RenderError, SenderAddress, SenderAddressError, message_id};
 pub use staff::{cap_alert, first_copy};
 pub use template::{Fields, MissingField, MissingWhy, Template, TemplateError, UnknownField, UnknownFields};
-pub use terms::{ComposeError, Composer, Letter, Recipient, Terms};
+pub use terms::{ComposeError, Composer, Envelope, Letter, Recipient, Terms};
 pub use text::{
     BanneredText, Footer, NoticeError, NoticeTemplate, NoticeText, Part, Questions, TextError, Unrenderable,
     banner_line,

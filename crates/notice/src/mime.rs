@@ -206,11 +206,13 @@ pub enum RenderError {
     Malformed(&'static str),
 }
 
+const NOT_ASCII: RenderError = RenderError::Malformed("a byte is not text in ASCII");
+
 /// The whole mail, ending with CRLF.
 ///
 /// # Errors
 /// [`RenderError`]; nothing is half-written.
-pub(crate) fn render(mail: &Outgoing<'_>) -> Result<Vec<u8>, RenderError> {
+pub(crate) fn render(mail: &Outgoing<'_>) -> Result<String, RenderError> {
     let mut headers = one_to_one(mail.to, mail.message_id, mail.date)?;
     headers.set(header::ReplyTo::from(only(address("Reply-To", mail.reply_to)?)));
     headers.insert_raw(raw("X-Hansho-Nature", mail.text.nature().to_string()));
@@ -229,7 +231,7 @@ pub(crate) fn render_staff(
     date: Timestamp,
     subject: &str,
     body: &str,
-) -> Result<Vec<u8>, RenderError> {
+) -> Result<String, RenderError> {
     let letterhead = Letterhead(headers_from(from)?.to_string());
     finish(&letterhead, one_to_one(to, message_id, date)?, subject, body)
 }
@@ -247,7 +249,7 @@ fn finish(
     mut headers: Headers,
     subject: &str,
     body: &str,
-) -> Result<Vec<u8>, RenderError> {
+) -> Result<String, RenderError> {
     let body = Body::new(body.to_owned());
     headers.set(header::Subject::from(subject.to_owned()));
     headers.set(body.encoding());
@@ -255,13 +257,12 @@ fn finish(
     let mut mail = String::with_capacity(letterhead.0.len() + body.len() + 1_024);
     mail.push_str(&letterhead.0);
     write!(mail, "{headers}\r\n").expect("invariant: a string takes every text");
-    let mut bytes = mail.into_bytes();
-    bytes.extend(body.into_vec());
-    if !bytes.ends_with(b"\r\n") {
-        bytes.extend_from_slice(b"\r\n");
+    mail.push_str(str::from_utf8(body.as_ref()).map_err(|_| NOT_ASCII)?);
+    if !mail.ends_with("\r\n") {
+        mail.push_str("\r\n");
     }
-    check_lines(&bytes)?;
-    Ok(bytes)
+    check_lines(mail.as_bytes())?;
+    Ok(mail)
 }
 
 /// A header field with one address and no name.
@@ -305,7 +306,7 @@ fn check_lines(bytes: &[u8]) -> Result<(), RenderError> {
             return Err(RenderError::Malformed("a CR stands inside a line"));
         }
         if content.contains(&0) || !content.is_ascii() {
-            return Err(RenderError::Malformed("a byte is not text in ASCII"));
+            return Err(NOT_ASCII);
         }
         if content.len() > LINE_OCTETS_MAX {
             return Err(RenderError::Malformed("a line is too long"));
@@ -343,7 +344,7 @@ mod tests {
             .expect("a text")
     }
 
-    fn rendered(from: &str, to: &str, text: &BanneredText) -> Vec<u8> {
+    fn rendered(from: &str, to: &str, text: &BanneredText) -> String {
         let (from, to) = (sender(from), email(to));
         render(&Outgoing {
             letterhead: &Letterhead::of_notices(&from).expect("a letterhead"),
@@ -361,8 +362,8 @@ mod tests {
 
     #[test]
     fn a_mail_looks_like_this() {
-        let bytes = rendered(FROM, "hanako@example.com", &text("開始のお知らせ", "本日13時に始めます。"));
-        let shown = String::from_utf8(bytes).expect("ascii").replace("\r\n", "\n");
+        let mail = rendered(FROM, "hanako@example.com", &text("開始のお知らせ", "本日13時に始めます。"));
+        let shown = mail.replace("\r\n", "\n");
         insta::assert_snapshot!(shown, @"
         From: =?utf-8?b?6KiT57e05pys6YOo?= <drill@example.jp>
         MIME-Version: 1.0
@@ -411,12 +412,11 @@ mod tests {
 
     #[test]
     fn there_is_one_recipient_and_no_other_address() {
-        let bytes = rendered(FROM, "a..b@docomo.ne.jp", &text("件名", "本文"));
-        let parsed = MessageParser::new().parse(&bytes).expect("a mail");
+        let shown = rendered(FROM, "a..b@docomo.ne.jp", &text("件名", "本文"));
+        let parsed = MessageParser::new().parse(&shown).expect("a mail");
         let to: Vec<_> = parsed.to().expect("to").iter().collect();
         assert_eq!(to.len(), 1);
         assert!(parsed.cc().is_none() && parsed.bcc().is_none());
-        let shown = String::from_utf8(bytes).expect("ascii");
         assert_eq!(
             shown.lines().filter(|l| l.starts_with("To: ")).collect::<Vec<_>>(),
             ["To: \"a..b\"@docomo.ne.jp"]
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn the_reply_address_is_bare_and_on_one_line() {
-        let shown = String::from_utf8(rendered(FROM, "a@example.com", &text("件名", "本文"))).expect("ascii");
+        let shown = rendered(FROM, "a@example.com", &text("件名", "本文"));
         let expected = format!("\r\nReply-To: {TOKEN}@reply.example.jp\r\n");
         assert!(shown.contains(&expected));
         let next = shown.split(expected.trim_start()).nth(1).and_then(|rest| rest.chars().next());

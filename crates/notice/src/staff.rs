@@ -19,7 +19,7 @@ pub fn cap_alert(
     broadcast: BroadcastId,
     public_url: &str,
     args: &BTreeMap<String, String>,
-) -> Result<Vec<u8>, RenderError> {
+) -> Result<String, RenderError> {
     let number = |key: &str| args.get(key).map_or("?", String::as_str);
     let (recipients, released, cap) = (number("recipients"), number("released"), number("cap"));
     let subject = format!("【半鐘】配信上限の警告 / daily cap alert (#{broadcast})");
@@ -48,7 +48,7 @@ pub fn first_copy(
     date: Timestamp,
     broadcast: BroadcastId,
     recipients: u64,
-) -> Result<Vec<u8>, ComposeError> {
+) -> Result<String, ComposeError> {
     let base = terms.public_url.trim_end_matches('/');
     let template = terms.template()?;
     let fields: Fields = template

@@ -62,15 +62,22 @@ pub struct Recipient<'a> {
     pub message_id: &'a MessageId,
 }
 
+/// From where to where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Envelope sender: bounces come back under this token.
+    pub return_path: EmailAddress,
+    /// The one recipient.
+    pub to: EmailAddress,
+}
+
 /// A mail ready for its one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Envelope sender: bounces come back under this token.
-    pub return_path: EmailAddress,
-    /// Envelope recipient.
-    pub to: EmailAddress,
-    /// Header and body, CRLF.
-    pub raw: Vec<u8>,
+    /// As the relay hears it first.
+    pub envelope: Envelope,
+    /// Header and body: ASCII, CRLF.
+    pub raw: String,
 }
 
 /// Why no mail can be composed.
@@ -186,14 +193,27 @@ impl Composer {
         self.template.render(&fields)
     }
 
-    /// The finished mail.
+    /// The envelope of a recipient's mail, which needs no text.
+    ///
+    /// # Errors
+    /// [`ComposeError::SinkDomain`].
+    pub fn envelope(
+        &self,
+        broadcast: BroadcastId,
+        member: MemberId,
+        to: &EmailAddress,
+    ) -> Result<Envelope, ComposeError> {
+        let return_path = self.sink_address(TokenKind::Bounce, broadcast, member)?;
+        Ok(Envelope { return_path, to: to.clone() })
+    }
+
+    /// Header and body of a recipient's mail: ASCII, CRLF.
     ///
     /// # Errors
     /// [`ComposeError`].
-    pub fn letter(&self, recipient: &Recipient<'_>, date: Timestamp) -> Result<Letter, ComposeError> {
+    pub fn mail(&self, recipient: &Recipient<'_>, date: Timestamp) -> Result<String, ComposeError> {
         let text = self.text_for(recipient.broadcast, recipient.member, recipient.fields)?;
-        let reply_to = self.sink_address(TokenKind::Reply, recipient)?;
-        let return_path = self.sink_address(TokenKind::Bounce, recipient)?;
+        let reply_to = self.sink_address(TokenKind::Reply, recipient.broadcast, recipient.member)?;
         let unsubscribe_url = self.one_click_unsubscribe.then(|| {
             let token = self.token(TokenKind::Unsubscribe, recipient.broadcast, recipient.member);
             format!("{}/u/{token}", self.public_url)
@@ -207,12 +227,16 @@ impl Composer {
             unsubscribe_url: unsubscribe_url.as_deref(),
             text: &text,
         })?;
-        let raw = Dkim::sign_by(self.dkim.as_deref(), raw)?;
-        Ok(Letter { return_path, to: recipient.address.clone(), raw })
+        Ok(Dkim::sign_by(self.dkim.as_deref(), raw)?)
     }
 
-    fn sink_address(&self, kind: TokenKind, recipient: &Recipient<'_>) -> Result<EmailAddress, ComposeError> {
-        let token = self.token(kind, recipient.broadcast, recipient.member);
+    fn sink_address(
+        &self,
+        kind: TokenKind,
+        broadcast: BroadcastId,
+        member: MemberId,
+    ) -> Result<EmailAddress, ComposeError> {
+        let token = self.token(kind, broadcast, member);
         EmailAddress::parse(&format!("{token}@{}", self.sink_domain)).map_err(|_| ComposeError::SinkDomain)
     }
 

@@ -7,7 +7,7 @@ use crate::{
 use domain::{BroadcastId, Timestamp};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    FromQueryResult, SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
 };
 use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -106,18 +106,18 @@ impl Store {
         Ok(WriteTx { tx, engine: self.engine, writer })
     }
 
-    /// SQLite only: a statement that is a write transaction of its own, durable when its rows have
-    /// all come: a commit that fails ends them with its error.
-    pub(crate) async fn write_at_once<T: FromQueryResult>(
+    /// SQLite only: a statement that is a write transaction of its own, durable when this returns;
+    /// how many rows it touched.
+    pub(crate) async fn write_at_once(
         &self,
         operation: &'static str,
         text: &str,
         values: impl IntoIterator<Item = Value>,
-    ) -> Result<Vec<T>, StoreError> {
+    ) -> Result<u64, StoreError> {
         let (mut kept, connection) = self.take_writer().await?;
-        let rows = sql::rows(&connection, operation, text, values).await?;
+        let touched = sql::run(&connection, operation, text, values).await?;
         *kept = Some(connection);
-        Ok(rows)
+        Ok(touched)
     }
 
     async fn take_writer(&self) -> Result<(OwnedMutexGuard<Writer>, DatabaseConnection), StoreError> {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast the released executable sends, beside a client that keeps no
+//! `cargo xtask bench`: how fast the executable that is installed sends, beside a client that keeps no
 //! record of anything. Every contender has one turn per round, so that a machine's moods hit all
 //! of them; only ratios of one run count.
 
@@ -68,13 +68,13 @@ pub(crate) async fn run() -> Result<ExitCode> {
     let mut children = Children::new()?;
     tools::ensure_bench(&mut children).await?;
     let mut build = tokio::process::Command::new("cargo");
-    build.args(["build", "--release", "--locked", "--package", "hansho"]).current_dir(root());
+    build.args(["build", "--profile", "dist", "--locked", "--package", "hansho"]).current_dir(root());
     if !children.run(&mut build).await?.success() {
-        bail!("the release build failed");
+        bail!("the build failed");
     }
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec()?;
     let bench = Bench {
-        hansho: metadata.target_directory.join("release/hansho").into_std_path_buf(),
+        hansho: metadata.target_directory.join("dist/hansho").into_std_path_buf(),
         postgres: Postgres::start_with(Durability::Full).await?,
     };
     for contenders in [NEAR, FAR] {

@@ -8,7 +8,7 @@ use super::{
     ClaimedRow, Full, Limits, Outcome, SubmitPermit, Worker, WorkerTerms,
     attempt::keep_attempts,
     pace::{Seat, Seats, seat},
-    turn_text::turn_text,
+    turn_text::{first_turn_text, turn_text},
 };
 use crate::{Engine, Store, StoreError, WriteTx, sql};
 use domain::{AttemptNo, BroadcastId, Delivery, DeliveryEvent, DeliveryId, SmtpReply, Timestamp};
@@ -72,7 +72,7 @@ impl Store {
         let fenced = outcomes.iter().filter(|outcome| !standing.contains_key(&outcome.row.get())).count();
         let mut turn = Turn { full, fenced: fenced as u64, ..Turn::default() };
         for row in intents {
-            let lease_until = row.lease_until.plus(terms.submission_max);
+            let lease_until = submission_end(&row, terms);
             // Taken out: two copies of one claim are worth one permit.
             if standing.get(&row.id.get()) == Some(&lease_until.millis()) {
                 standing.remove(&row.id.get());
@@ -94,8 +94,11 @@ impl Store {
     ) -> Result<HashMap<i64, i64>, StoreError> {
         if self.engine() == Engine::Sqlite && !intents.iter().any(was_tried) {
             let values = values(worker, outcomes, intents, terms);
-            let rows = self.write_at_once("write a turn", turn_text(Engine::Sqlite), values).await?;
-            return Ok(by_id(rows));
+            let moved = self.write_at_once("write a turn", first_turn_text(), values).await?;
+            if moved == (outcomes.len() + intents.len()) as u64 {
+                return Ok(as_wanted(outcomes, intents, terms));
+            }
+            // What is written again stands already: the rest is told from it.
         }
         let tx = self.write().await?;
         look_at_broadcasts(&tx, intents).await?;
@@ -146,11 +149,20 @@ async fn write(
     }
     keep_history(tx, intents).await?;
     let values = values(worker, outcomes, intents, terms);
-    Ok(by_id(sql::rows(&**tx, "write a turn", turn_text(tx.engine()), values).await?))
+    let rows: Vec<Standing> = sql::rows(&**tx, "write a turn", turn_text(tx.engine()), values).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.lease_until)).collect())
 }
 
-fn by_id(rows: Vec<Standing>) -> HashMap<i64, i64> {
-    rows.into_iter().map(|row| (row.id, row.lease_until)).collect()
+/// Every row of a turn, with the end of its lease, where none stayed behind.
+fn as_wanted(outcomes: &[Outcome], intents: &[ClaimedRow], terms: &WorkerTerms) -> HashMap<i64, i64> {
+    let ended = outcomes.iter().map(|outcome| (outcome.row.get(), 0));
+    let begun = intents.iter().map(|row| (row.id.get(), submission_end(row, terms).millis()));
+    ended.chain(begun).collect()
+}
+
+/// A submission's lease continues the lease of its claim.
+fn submission_end(row: &ClaimedRow, terms: &WorkerTerms) -> Timestamp {
+    row.lease_until.plus(terms.submission_max)
 }
 
 /// What is about to be overwritten: attempts before the last one, each as it ended. A repeated

@@ -3,6 +3,7 @@
 use crate::{Engine, sql};
 use std::sync::LazyLock;
 
+static FIRST: LazyLock<String> = LazyLock::new(|| moving(Engine::Sqlite, INTENT_MAY));
 static SQLITE: LazyLock<String> = LazyLock::new(|| text_for(Engine::Sqlite));
 static POSTGRES: LazyLock<String> = LazyLock::new(|| text_for(Engine::Postgres));
 
@@ -14,6 +15,12 @@ pub(super) fn turn_text(engine: Engine) -> &'static str {
         Engine::Sqlite => &SQLITE,
         Engine::Postgres => &POSTGRES,
     }
+}
+
+/// On SQLite, a turn that was not tried before: rows come one by one from its thread, and where as
+/// many moved as were given, their number says it all.
+pub(super) fn first_turn_text() -> &'static str {
+    &FIRST
 }
 
 /// An outcome ends a submission of this worker's.
@@ -30,6 +37,11 @@ const INTENT_MAY: &str = "moved.state = 'submitting' AND delivery.state IN ('pen
                           AND delivery.lease_until = moved.claimed_until AND delivery.lease_until > clock.now";
 
 fn text_for(engine: Engine) -> String {
+    let moving = moving(engine, &format!("({INTENT_STANDS}) OR ({INTENT_MAY})"));
+    format!("{moving} RETURNING delivery.id, delivery.lease_until")
+}
+
+fn moving(engine: Engine, intent_may: &str) -> String {
     let clock = sql::now_expression(engine);
     let text = |n: usize| format!("row.value ->> {n}");
     let number = |n: usize| format!("CAST(row.value ->> {n} AS BIGINT)");
@@ -41,6 +53,9 @@ fn text_for(engine: Engine) -> String {
     // PostgreSQL goes through all of a broadcast's. A stopped one's row can only have been made
     // `submitting` by an earlier try. Its permit was never given out, so nothing was sent: it ends
     // as after a connection that was lost before the dot.
+    //
+    // The worker is cast: compared to a bare parameter, SQLite's planner looks at its value and plans
+    // the statement anew at every turn.
     //
     // `moved` is materialized: where a row has just been changed by another session, PostgreSQL
     // looks at it again, and finds only the first of the others if `moved` is computed again too.
@@ -61,9 +76,8 @@ fn text_for(engine: Engine) -> String {
            due_at = moved.due_at, smtp_code = moved.code, enhanced_code = moved.enhanced, \
            reply = moved.reply, relay = moved.relay, settled_at = moved.settled_at, \
            submitted_at = CASE moved.state WHEN 'submitting' THEN clock.now ELSE delivery.submitted_at END \
-         FROM moved, clock WHERE delivery.id = moved.id AND delivery.lease_id = $1 AND \
+         FROM moved, clock WHERE delivery.id = moved.id AND delivery.lease_id = CAST($1 AS BIGINT) AND \
            CASE WHEN moved.claimed_until IS NULL THEN {OUTCOME_MAY} \
-                ELSE ({INTENT_STANDS}) OR ({INTENT_MAY}) END \
-         RETURNING delivery.id, delivery.lease_until"
+                ELSE {intent_may} END"
     )
 }
