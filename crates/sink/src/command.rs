@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Rcpt { to: String },
     /// DATA.
     Data,
+    /// STARTTLS (RFC 3207).
+    StartTls,
     /// RSET.
     Rset,
     /// NOOP.
@@ -50,12 +52,13 @@ pub(crate) fn parse(line: &[u8]) -> Command {
         "MAIL" => mail(rest),
         "RCPT" => rcpt(rest),
         "DATA" if rest.is_empty() => Command::Data,
-        "DATA" => Command::BadArguments,
+        "STARTTLS" if rest.is_empty() => Command::StartTls,
+        "DATA" | "STARTTLS" => Command::BadArguments,
         "RSET" => Command::Rset,
         "NOOP" => Command::Noop,
         "QUIT" => Command::Quit,
-        "VRFY" | "EXPN" | "HELP" | "AUTH" | "STARTTLS" | "ETRN" | "ATRN" | "TURN" | "BDAT" | "BURL"
-        | "XCLIENT" | "XFORWARD" | "SEND" | "SOML" | "SAML" => Command::NotOffered,
+        "VRFY" | "EXPN" | "HELP" | "AUTH" | "ETRN" | "ATRN" | "TURN" | "BDAT" | "BURL" | "XCLIENT"
+        | "XFORWARD" | "SEND" | "SOML" | "SAML" => Command::NotOffered,
         _ => Command::Unknown,
     }
 }
@@ -137,16 +140,23 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["MAIL", "MAIL FROM:", "MAIL FROM:<a", "MAIL TO:<a@b>", "RCPT TO:<>", "RCPT", "DATA x"] {
+        for line in [
+            "MAIL",
+            "MAIL FROM:",
+            "MAIL FROM:<a",
+            "MAIL TO:<a@b>",
+            "RCPT TO:<>",
+            "RCPT",
+            "DATA x",
+            "STARTTLS x",
+        ] {
             assert_eq!(parse(line.as_bytes()), Command::BadArguments, "{line}");
         }
         let long = format!("MAIL FROM:<{}@b.jp>", "a".repeat(600));
         assert_eq!(parse(long.as_bytes()), Command::BadArguments);
         assert_eq!(parse(b"GET / HTTP/1.1"), Command::Unknown);
         assert_eq!(parse(b"\xff\xfe"), Command::Unknown);
-        for verb in
-            ["VRFY a", "EXPN list", "XCLIENT ADDR=1.2.3.4", "STARTTLS", "AUTH PLAIN AA==", "BDAT 1 LAST"]
-        {
+        for verb in ["VRFY a", "EXPN list", "XCLIENT ADDR=1.2.3.4", "AUTH PLAIN AA==", "BDAT 1 LAST"] {
             assert_eq!(parse(verb.as_bytes()), Command::NotOffered, "{verb}");
         }
     }

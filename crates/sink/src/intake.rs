@@ -30,6 +30,13 @@ pub(crate) struct Recipient {
     arrived_by: ArrivedBy,
 }
 
+impl Recipient {
+    /// Whether our notices name it as their envelope's sender.
+    pub(crate) fn is_return_path(&self) -> bool {
+        self.arrived_by == ArrivedBy::Bounce
+    }
+}
+
 /// Why an address is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotOurs {

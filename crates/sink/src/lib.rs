@@ -18,6 +18,8 @@ mod command;
 mod intake;
 mod server;
 mod session;
+mod tls;
 mod wire;
 
 pub use server::{Protocol, Sink, SinkError, SinkSettings};
+pub use tls::{TlsError, TlsFiles};

@@ -7,6 +7,7 @@
 use crate::{
     intake::Intake,
     session::{self, Limits},
+    tls::{Tls, TlsError, TlsFiles},
     wire,
 };
 use domain::{Clock, Keyring};
@@ -47,6 +48,8 @@ pub struct SinkSettings {
     pub protocol: Protocol,
     /// The domain of our reply addresses and return paths.
     pub domain: String,
+    /// For STARTTLS; without it none is offered.
+    pub tls: Option<TlsFiles>,
     /// Octets of the largest mail taken.
     pub size_max: usize,
     /// Connections at a time.
@@ -75,6 +78,7 @@ impl SinkSettings {
             listen,
             protocol,
             domain: domain.into(),
+            tls: None,
             size_max: Self::SIZE_MAX,
             sessions_max: Self::SESSIONS_MAX,
             idle: Self::IDLE,
@@ -86,6 +90,9 @@ impl SinkSettings {
 /// The sink cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
+    /// It could not offer STARTTLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Somebody else listens there.
     #[error(
         "the sink cannot listen on {listen}: port {} is in use; stop the other program or set `sink.listen` to another port",
@@ -139,10 +146,12 @@ impl Sink {
             ErrorKind::PermissionDenied => SinkError::PortForbidden { listen },
             _ => SinkError::Listen { listen, source },
         };
+        let tls = settings.tls.map(Tls::read).transpose()?;
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let limits = Limits {
             protocol: settings.protocol,
+            tls,
             size_max: settings.size_max,
             idle: settings.idle,
             session_max: settings.session_max,

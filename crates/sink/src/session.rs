@@ -8,6 +8,7 @@ use crate::{
     command::{self, Command},
     intake::{Intake, NotStored, Recipient},
     server::Protocol,
+    tls::Tls,
     wire::{Gone, Line, Mail, Memory, Wire},
 };
 use std::{fmt::Write, net::IpAddr, time::Duration};
@@ -23,6 +24,7 @@ const ERRORS_MAX: usize = 20;
 /// What bounds one session.
 pub(crate) struct Limits {
     pub(crate) protocol: Protocol,
+    pub(crate) tls: Option<Tls>,
     pub(crate) size_max: usize,
     pub(crate) idle: Duration,
     pub(crate) session_max: Duration,
@@ -111,6 +113,7 @@ impl Session<'_> {
             Command::Mail { from, size } => self.mail(from, size).await,
             Command::Rcpt { to } => self.rcpt(&to).await,
             Command::Data => self.data().await,
+            Command::StartTls => self.start_tls().await,
             Command::Rset => {
                 self.forget_transaction();
                 self.say("250 2.0.0 forgotten").await
@@ -140,12 +143,29 @@ impl Session<'_> {
         let answer = if *hello == Command::Helo {
             format!("250 {domain}\r\n")
         } else {
+            let starttls = if self.may_start_tls() { "250-STARTTLS\r\n" } else { "" };
             format!(
-                "250-{domain}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n",
+                "250-{domain}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n{starttls}\
+                 250 ENHANCEDSTATUSCODES\r\n",
                 self.limits.size_max
             )
         };
         self.wire.answer(&answer).await?;
+        Ok(Next::Command)
+    }
+
+    fn may_start_tls(&self) -> bool {
+        self.limits.tls.is_some() && !self.wire.is_secure()
+    }
+
+    async fn start_tls(&mut self) -> Result<Next, Gone> {
+        let Some(tls) = self.limits.tls.as_ref().filter(|_| self.may_start_tls()) else {
+            return self.refuse("502 5.5.1 not offered here").await;
+        };
+        self.wire.answer("220 2.0.0 go on\r\n").await?;
+        self.wire.secure(&tls.acceptor()).await?;
+        self.greeted = false;
+        self.forget_transaction();
         Ok(Next::Command)
     }
 
@@ -164,13 +184,17 @@ impl Session<'_> {
     }
 
     async fn rcpt(&mut self, to: &str) -> Result<Next, Gone> {
-        if self.sender.is_none() {
-            return self.refuse("503 5.5.1 MAIL first").await;
-        }
+        let Some(sender) = &self.sender else { return self.refuse("503 5.5.1 MAIL first").await };
+        let from_machine = sender.is_empty();
         if self.recipients.len() >= RECIPIENTS_MAX {
             return self.refuse("452 4.5.3 too many recipients").await;
         }
         match self.intake.recipient(to) {
+            // A report of a mail system goes to where the notice came from (RFC 5321 §4.5.5,
+            // RFC 3834 §4); nobody answers with a null sender.
+            Ok(recipient) if from_machine && !recipient.is_return_path() => {
+                self.refuse("550 5.7.1 reports go to the return path").await
+            }
             Ok(recipient) => {
                 self.recipients.push(recipient);
                 self.say("250 2.1.5 ok").await

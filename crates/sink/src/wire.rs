@@ -7,11 +7,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// RFC 5321 §4.5.3.1.4 asks for 512; long ORCPT and SMTPUTF8 parameters need more (RFC 3461 §4).
 const COMMAND_OCTETS_MAX: usize = 2_000;
@@ -28,9 +29,14 @@ pub(crate) fn memory() -> Memory {
     Arc::new(Semaphore::new(MEMORY_OCTETS_MAX / ROOM_UNIT))
 }
 
+/// Octets from a peer and back, secured or not.
+trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
+
 /// One connection, with its clock.
 pub(crate) struct Wire {
-    socket: TcpStream,
+    socket: Box<dyn Octets>,
+    is_secure: bool,
     buffer: Vec<u8>,
     taken: usize,
     idle: Duration,
@@ -110,7 +116,34 @@ impl From<io::Error> for Gone {
 
 impl Wire {
     pub(crate) fn new(socket: TcpStream, idle: Duration, session_max: Duration) -> Self {
-        Self { socket, buffer: Vec::new(), taken: 0, idle, ends_at: Instant::now() + session_max }
+        Self {
+            socket: Box::new(socket),
+            is_secure: false,
+            buffer: Vec::new(),
+            taken: 0,
+            idle,
+            ends_at: Instant::now() + session_max,
+        }
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// Waits for the peer's handshake. What somebody on the way may have said before it is not
+    /// read.
+    pub(crate) async fn secure(&mut self, tls: &TlsAcceptor) -> Result<(), Gone> {
+        self.buffer.clear();
+        self.taken = 0;
+        let plain = std::mem::replace(&mut self.socket, Box::new(tokio::io::empty()));
+        let secured = timeout(self.patience(), tls.accept(plain)).await.map_err(|_| Gone::TimedOut)??;
+        self.socket = Box::new(secured);
+        self.is_secure = true;
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        self.idle.min(self.ends_at.saturating_duration_since(Instant::now()))
     }
 
     /// The next command line. May be dropped while it waits: what has been read stays.
@@ -168,18 +201,18 @@ impl Wire {
 
     /// Sends an answer. A peer that does not read it is gone.
     pub(crate) async fn answer(&mut self, text: &str) -> Result<(), Gone> {
-        match timeout(self.idle, self.socket.write_all(text.as_bytes())).await {
-            Ok(sent) => Ok(sent?),
-            Err(_) => Err(Gone::TimedOut),
-        }
+        let sent = timeout(self.idle, async {
+            self.socket.write_all(text.as_bytes()).await?;
+            self.socket.flush().await
+        });
+        Ok(sent.await.map_err(|_| Gone::TimedOut)??)
     }
 
     async fn fill(&mut self) -> Result<(), Gone> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
-        let left = self.ends_at.saturating_duration_since(Instant::now());
         self.buffer.reserve(READ_OCTETS);
-        match timeout(self.idle.min(left), self.socket.read_buf(&mut self.buffer)).await {
+        match timeout(self.patience(), self.socket.read_buf(&mut self.buffer)).await {
             Ok(Ok(0)) => Err(Gone::Closed),
             Ok(read) => Ok(read.map(|_| ())?),
             Err(_) => Err(Gone::TimedOut),

@@ -10,7 +10,7 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 use serde::Deserialize;
-use sink::Protocol;
+use sink::{Protocol, TlsFiles};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) domain: String,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) replies_url: String,
     pub(crate) key_file: PathBuf,
 }
@@ -53,6 +54,8 @@ struct SinkSection {
     #[serde(default)]
     protocol: ProtocolWord,
     domain: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -98,6 +101,7 @@ impl Config {
         let Some(key_file) = file.site.key_file else {
             bail!("`site.key_file` is not set: the file with the token keys that `hansho init` wrote");
         };
+        let tls = TlsFiles::configured(folder, file.sink.certificate, file.sink.key)?;
         let replies_url = match (file.database.replies_url, file.database.url) {
             (Some(url), _) => database_url_in(&url.read(folder)?, folder),
             (None, Some(url)) => replies_url_beside(&database_url_in(&url.read(folder)?, folder)),
@@ -110,6 +114,7 @@ impl Config {
                 ProtocolWord::Lmtp => Protocol::Lmtp,
             },
             domain,
+            tls,
             replies_url,
             key_file: folder.join(key_file),
         })
@@ -168,5 +173,8 @@ mod tests {
         assert!(error.contains("sink.domain"), "{error}");
         let error = load("[sink]\ndomain = \"r.jp\"\n").expect_err("no key").to_string();
         assert!(error.contains("site.key_file"), "{error}");
+        let half = "[site]\nkey_file = \"/k\"\n[sink]\ndomain = \"r.jp\"\ncertificate = \"c.pem\"\n";
+        let error = load(half).expect_err("half a pair").to_string();
+        assert!(error.contains("sink.key"), "{error}");
     }
 }

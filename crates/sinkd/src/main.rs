@@ -48,7 +48,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("the key file {} is not usable", config.key_file.display()))?;
     let replies = ReplyBox::connect(&config.replies_url).await?;
     replies.check_schema().await?;
-    let settings = SinkSettings::new(config.listen, config.protocol, config.domain);
+    let mut settings = SinkSettings::new(config.listen, config.protocol, config.domain);
+    settings.tls = config.tls;
     let sink = Sink::bind(settings, keyring, replies, Arc::new(SystemClock)).await?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone())?);

@@ -128,14 +128,19 @@ pub(super) fn reply_to_all(letter: &Letter, now: Timestamp, draw: u64) -> Outgoi
     reply(letter, headers, &body, letter.own_address(), &COLLEAGUES)
 }
 
-/// An out-of-office notice (RFC 3834); half of them with the null sender.
+/// An out-of-office notice (RFC 3834): half of them with the null sender to the return path, half as
+/// a person would answer.
 pub(super) fn away_notice(letter: &Letter, now: Timestamp, draw: u64) -> Outgoing {
     let (prefix, body) = pick(&AWAY, draw);
     let mut headers = Headers::from_member(letter, now, draw);
     headers.subject("", &format!("{prefix}{}", letter.subject));
     headers.add("Auto-Submitted", "auto-replied");
-    let sender = if draw & 0x100 == 0 { String::new() } else { letter.own_address() };
-    reply(letter, headers, body, sender, &[])
+    let as_a_person = reply(letter, headers, body, letter.own_address(), &[]);
+    if draw & 0x100 != 0 {
+        return as_a_person;
+    }
+    let recipient = letter.return_path.clone().unwrap_or_default();
+    Outgoing { mail_from: String::new(), recipient, ..as_a_person }
 }
 
 /// A delivery report (RFC 3464) to the notice's return path: two thirds of them because there

@@ -6,6 +6,18 @@ use domain::ReplyClass;
 /// Longer texts say more than a wish; a person reads them.
 const WISH_CHARS_MAX: usize = 300;
 
+/// Of these, the wish to be erased: more than to receive nothing.
+const ERASURES: &[&str] = &[
+    "個人情報の削除",
+    "個人情報を削除",
+    "個人情報削除",
+    "個人データの削除",
+    "データを削除して",
+    "登録を削除",
+    "delete my data",
+    "delete my personal",
+];
+
 const WISHES: &[&str] = &[
     "配信停止",
     "配信を停止",
@@ -55,7 +67,7 @@ pub(super) fn in_subject(mail: &Mail) -> Option<Verdict> {
                     .contains(&rest)
             })
         });
-    whole.then(|| Verdict::of(ReplyClass::Unsubscribe, "wish"))
+    whole.then(|| verdict_on(subject))
 }
 
 /// A short text, the quoted original taken off, that says so. Lines with links are footers.
@@ -66,8 +78,12 @@ pub(super) fn in_text(body_text: &str) -> Option<Verdict> {
     let text = body_text.to_lowercase();
     let footer = |line: &str| ["http", "mailto:", "こちら"].iter().any(|sign| line.contains(sign));
     let mut own = text.lines().filter(|line| !line.trim_start().starts_with('>') && !footer(line));
-    let wished = own.any(|line| WISHES.iter().any(|wish| line.contains(wish)));
-    wished.then(|| Verdict::of(ReplyClass::Unsubscribe, "wish"))
+    own.find(|line| WISHES.iter().any(|wish| line.contains(wish))).map(verdict_on)
+}
+
+fn verdict_on(wish: &str) -> Verdict {
+    let erasure = ERASURES.iter().any(|words| wish.contains(words));
+    Verdict::of(ReplyClass::Unsubscribe, if erasure { "erasure" } else { "wish" })
 }
 
 #[cfg(test)]

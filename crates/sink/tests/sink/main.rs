@@ -4,3 +4,4 @@ mod intake;
 mod peer;
 mod session;
 mod smuggling;
+mod starttls;

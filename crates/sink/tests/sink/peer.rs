@@ -6,10 +6,11 @@ use sink::{Protocol, Sink, SinkSettings};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use testkit::{SystemClock, TestDatabase, fresh_sqlite};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
     task::JoinHandle,
 };
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const DOMAIN: &str = "reply.example.jp";
@@ -71,7 +72,9 @@ impl Running {
     /// A connection that has read nothing.
     #[expect(clippy::disallowed_methods, reason = "the test is the sink's peer")]
     pub(crate) async fn connect_silently(&self) -> Peer {
-        Peer { stream: BufReader::new(TcpStream::connect(self.addr).await.expect("connect")) }
+        let stream = TcpStream::connect(self.addr).await.expect("connect");
+        stream.set_nodelay(true).expect("no delay");
+        Peer { stream: BufReader::new(Box::new(stream)) }
     }
 
     /// Everything stored, oldest first.
@@ -85,9 +88,12 @@ impl Running {
     }
 }
 
+trait Octets: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Octets for T {}
+
 /// The other end.
 pub(crate) struct Peer {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Octets>>,
 }
 
 impl Peer {
@@ -99,11 +105,11 @@ impl Peer {
 
     pub(crate) async fn sends(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).await.expect("send");
+        self.stream.get_mut().flush().await.expect("send");
     }
 
     /// Sends in pieces of that size, each in a segment of its own.
     pub(crate) async fn sends_in_pieces(&mut self, bytes: &[u8], size: usize) {
-        self.stream.get_mut().set_nodelay(true).expect("no delay");
         for piece in bytes.chunks(size) {
             self.sends(piece).await;
         }
@@ -121,6 +127,13 @@ impl Peer {
                 return whole;
             }
         }
+    }
+
+    /// The handshake after a 220 to STARTTLS.
+    pub(crate) async fn secured(self, tls: &TlsConnector) -> std::io::Result<Self> {
+        let name = ServerName::try_from(DOMAIN).expect("a name");
+        let secured = tls.connect(name, self.stream.into_inner()).await?;
+        Ok(Self { stream: BufReader::new(Box::new(secured)) })
     }
 
     /// Everything until the sink closes.

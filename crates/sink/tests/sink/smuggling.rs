@@ -49,7 +49,7 @@ async fn bare_controls_and_dots_are_stored_as_they_came() {
     }
     for size in PIECES {
         let mut peer = sink.greeted().await;
-        peer.opens_mail("", &recipient).await;
+        peer.opens_mail("a@b.jp", &recipient).await;
         peer.sends_in_pieces(&wire, size).await;
         expect(&peer.says(".").await, "250");
     }
