@@ -6,7 +6,7 @@ use crate::{
     window::{DESKTOP, PHONE, PHONE_HEIGHT, Window},
 };
 use domain::{BroadcastState, MemberId, RecipientToken, TokenKind, parse_key_file};
-use hansho_tests::{PATIENCE, Person, Society, member_address};
+use hansho_tests::{Broadcast, PATIENCE, Person, Society, member_address, until};
 use rehearsal::relay::{Cut, Script, Stage, Verdict};
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ impl Pages {
         let letter = "From: <m0001@example.jp>\nSubject: Re: 訓練\n\n長い返信です。\n";
         let kept = society.post().await.deliver("m0001@example.jp", &mail.reply_to, letter).await;
         assert!(kept.starts_with("250"), "the reply is kept: {kept}");
+        ask_and_decide(society, &sent).await;
 
         let body =
             "{{name}} 様\n\n避難所の状況を知らせてください。https://elsewhere.example.jp/a/very/long/link";
@@ -81,7 +82,15 @@ impl Pages {
         let (sent, draft) = (sent.id(), draft.id());
         let mut staff: Vec<String> = ["/", "/broadcasts/new", "/stop", "/replies", "/replies/1", "/members"]
             .into_iter()
-            .chain(["/members?q=nobody", "/members/1", "/verify", "/nothing"])
+            .chain([
+                "/requests",
+                "/requests?choose=all",
+                "/members?q=nobody",
+                "/members/1",
+                "/members/2",
+                "/verify",
+                "/nothing",
+            ])
             .map(str::to_owned)
             .collect();
         staff.extend(
@@ -96,6 +105,26 @@ impl Pages {
         let visitors = vec![link, unsubscribe, "/login".into(), "/verify".into(), "/r/broken".into()];
         Self { visitors, staff }
     }
+}
+
+/// A wish and a dead address wait for somebody; member 2 gets nothing any more.
+async fn ask_and_decide(society: &Society, notice: &Broadcast<'_>) {
+    let mails = notice.dots().await;
+    let wish = "From: <x@example.jp>\nSubject: =?utf-8?B?6YWN5L+h5YGc5q2i?=\n\n配信停止してください。\n";
+    let taken = society.post().await.deliver("x@example.jp", &mails[0].reply_to, wish).await;
+    assert!(taken.starts_with("250"), "{taken}");
+    let dead = "From: <mailer-daemon@example.jp>\nSubject: Undelivered Mail\nMIME-Version: 1.0\n\
+                Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+                --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\n\
+                Final-Recipient: rfc822; x@example.jp\nAction: failed\nStatus: 5.1.1\n--b--\n";
+    let taken = society.post().await.deliver("", &mails[1].mail_from, dead).await;
+    assert!(taken.starts_with("250"), "{taken}");
+    let opened = until("both to be understood", PATIENCE, async || {
+        let open = society.store().open_requests(None, 10).await.expect("readable");
+        (open.len() == 2).then_some(())
+    });
+    opened.await;
+    let _suppressed = society.hansho(&["member", "suppress", "m0002"]).await.done();
 }
 
 /// One mailbox is refused, one connection breaks after the final dot, the rest is taken.

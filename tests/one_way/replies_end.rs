@@ -1,7 +1,7 @@
 //! Law 2: replies end. The sink stores what comes in; no byte of it goes out, to nobody, not even
 //! as a bounce or an acknowledgement.
 
-use crate::sockets;
+use crate::{dashboard::Session, sockets};
 use domain::BroadcastState;
 use hansho_tests::{Broadcast, Dot, PATIENCE, Post, Process, Society, sinkd_executable, until};
 use std::{
@@ -84,6 +84,46 @@ async fn law_2_a_reply_reaches_no_member() {
     assert_eq!(led_out, Vec::<String>::new(), "the sink connects to nobody");
 }
 
+/// What a bounce leads to is decided by a person, and then by the next audience; nothing is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_exist_is_left_out_once_a_person_says_so() {
+    let society = Society::of(4).await;
+    let _service = society.serve(&[]).await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let mails = notice.dots().await;
+    let (gone, forged) = (&mails[0], &mails[1]);
+    let mut post = Post::connect(society.sink()).await.expect("the sink listens");
+    assert!(post.deliver("", &gone.mail_from, &bounce(gone)).await.starts_with("250"));
+    // Whoever it speaks of, it came to this member's return path.
+    let speaks_of_others = bounce(&mails[2]).replace("5.1.1", "4.2.2").replace("failed", "delayed");
+    assert!(post.deliver("", &forged.mail_from, &speaks_of_others).await.starts_with("250"));
+    let understood = until("both bounces to be understood", PATIENCE, async || {
+        (society.store().bounces(notice.id()).await.expect("readable").len() == 2).then_some(())
+    });
+    understood.await;
+    let requests = until("the request", PATIENCE, async || {
+        Some(society.store().open_requests(None, 10).await.expect("readable")).filter(|open| !open.is_empty())
+    });
+    let requests = requests.await;
+    assert_eq!(requests.len(), 1, "a passing failure asks for nothing: {requests:?}");
+    let request = &requests[0];
+
+    let before = society.relay.count();
+    let office = Session::of(&society, &society.coordinator).await;
+    let form = format!("request={}&decision=granted", request.id);
+    assert_eq!(office.submit("/requests", "/requests", &form).await.status, 303);
+    let next = society.draft("exercise", "all", "次のお知らせ", "{{name}} 様").await;
+    let preflight = next.preflight().await;
+    assert_eq!((&preflight["recipients"], &preflight["held"]), (&3.into(), &1.into()), "{preflight}");
+    let _signed = next.approve_by(&society.approver).await.done();
+    let _released = next.send().await.done();
+    next.becomes(BroadcastState::Completed, PATIENCE).await;
+    let dots = next.dots().await;
+    assert!(dots.iter().all(|mail| mail.to != gone.to), "not to the address that is gone");
+    assert_eq!(society.relay.count(), before + 3);
+}
+
 /// A process without an SMTP client cannot send, whatever happens to it.
 #[test]
 fn law_2_the_sinks_executable_holds_no_mail_client() {
@@ -144,13 +184,19 @@ fn reply<'a>(index: usize, mail: &'a Dot, all: &[Dot]) -> Reply<'a> {
         others.join(", "),
     );
     let text = match index % 8 {
-        0 => format!("{head}Subject: Automatic reply\nAuto-Submitted: auto-replied\n\nI am away. {SECRET}\n"),
+        0 => {
+            let away = "Subject: Automatic reply\nAuto-Submitted: auto-replied\n\nI am away.";
+            return Reply {
+                from: String::new(),
+                to: &mail.mail_from,
+                text: format!("{head}{away} {SECRET}\n"),
+            };
+        }
         1 => return Reply { from: String::new(), to: &mail.mail_from, text: bounce(mail) },
         2 => format!("{head}Subject: =?utf-8?B?6YWN5L+h5YGc5q2i?=\n\n配信停止してください。 {SECRET}\n"),
         _ => format!("{head}Subject: Re: notice\n\nI am at work until five. Call me: {SECRET}\n"),
     };
-    let from = if index.is_multiple_of(8) { String::new() } else { own.clone() };
-    Reply { from, to: &mail.reply_to, text }
+    Reply { from: own.clone(), to: &mail.reply_to, text }
 }
 
 /// RFC 3464.

@@ -1,7 +1,7 @@
 //! One ledger row's life. [`Delivery::next`] is the only door: the store writes what it returns,
 //! and recovery after a crash replays through it.
 
-use crate::{Timestamp, words};
+use crate::{RequestKind, Timestamp, words};
 use std::fmt;
 
 /// How often a row has been tried, counting from 1 at the first intent; 0 = never.
@@ -86,6 +86,8 @@ pub enum HoldReason {
     NoAddress,
     /// Another member with the same address already stands in this audience.
     SharedAddress,
+    /// Nothing is sent to this person, or to this address, until a person lifts it.
+    Suppressed(RequestKind),
 }
 
 impl fmt::Display for HoldReason {
@@ -94,6 +96,7 @@ impl fmt::Display for HoldReason {
             Self::MissingField(field) => write!(f, "missing-field:{field}"),
             Self::NoAddress => f.write_str("no-address"),
             Self::SharedAddress => f.write_str("shared-address"),
+            Self::Suppressed(kind) => write!(f, "suppressed:{kind}"),
         }
     }
 }
@@ -104,12 +107,13 @@ impl std::str::FromStr for HoldReason {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("missing-field", field)) => Ok(Self::MissingField(field.to_owned())),
+            Some(("suppressed", kind)) => Ok(Self::Suppressed(kind.parse()?)),
             None if text == "no-address" => Ok(Self::NoAddress),
             None if text == "shared-address" => Ok(Self::SharedAddress),
             _ => Err(crate::UnknownWord {
                 what: "hold reason",
                 given: text.to_owned(),
-                known: "missing-field:NAME no-address shared-address".to_owned(),
+                known: "missing-field:NAME no-address shared-address suppressed:KIND".to_owned(),
             }),
         }
     }

@@ -18,6 +18,7 @@ mod questionnaire;
 mod rate;
 mod refusal;
 mod reply;
+mod request;
 mod retry;
 mod span;
 mod spreadsheet;
@@ -47,6 +48,7 @@ pub use questionnaire::{AnswerError, Answers, Choice, Question, QuestionKind, Qu
 pub use rate::{Rate, RateError};
 pub use refusal::{Refusal, Rule};
 pub use reply::ReplyClass;
+pub use request::{Decision, RequestKind};
 pub use retry::retry_wait;
 pub use span::{Span, SpanError};
 pub use spreadsheet::spreadsheet_safe;

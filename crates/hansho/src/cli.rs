@@ -151,6 +151,12 @@ pub(crate) enum MemberCommand {
     },
     /// One member with history.
     Show { member_no: String },
+    /// Send nothing more to a member; with --lift, send again.
+    Suppress {
+        member_no: String,
+        #[arg(long)]
+        lift: bool,
+    },
     /// The test roster: the only people a test notice can reach.
     #[command(subcommand)]
     Test(TestRosterCommand),

@@ -10,6 +10,7 @@ use figment::{
 };
 use notice::{Dkim, SenderAddress};
 use serde::Deserialize;
+use sink::TlsFiles;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 use store::{CanaryPlan, Limits, ReleasePolicy};
+use triage::SuppressPolicy;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -187,6 +189,19 @@ pub(crate) struct SinkSection {
     #[serde(default)]
     protocol: ProtocolWord,
     pub(crate) domain: String,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    #[serde(default)]
+    suppress: Suppress,
+}
+
+/// `sink.suppress`
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Suppress {
+    #[default]
+    Ask,
+    Automatic,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -434,6 +449,22 @@ impl Config {
             Unknown::Hold => UnknownPolicy::Hold,
             Unknown::Retry => UnknownPolicy::Retry,
         }
+    }
+
+    /// `sink.suppress`.
+    pub(crate) fn suppress_policy(&self) -> SuppressPolicy {
+        match self.sink.suppress {
+            Suppress::Ask => SuppressPolicy::Ask,
+            Suppress::Automatic => SuppressPolicy::Automatic,
+        }
+    }
+
+    /// `sink.certificate` and `sink.key`.
+    ///
+    /// # Errors
+    /// One of them is missing.
+    pub(crate) fn sink_tls(&self) -> Result<Option<TlsFiles>> {
+        Ok(TlsFiles::configured(&self.folder, self.sink.certificate.clone(), self.sink.key.clone())?)
     }
 
     /// `sink.protocol`.

@@ -69,7 +69,8 @@ impl Service {
             Ok("scheduler")
         });
         let Installation { store, replybox, clock, .. } = installation;
-        let triage = Triage::resume(store.clone(), replybox.clone(), clock.clone()).await?;
+        let policy = installation.config.suppress_policy();
+        let triage = Triage::resume(store.clone(), replybox.clone(), clock.clone(), policy).await?;
         let stop = self.shutdown.clone();
         self.parts.spawn(async move {
             triage.run(stop).await;
@@ -123,8 +124,9 @@ impl Service {
 
 async fn bind_sink(installation: &Installation) -> Result<Sink> {
     let section = &installation.config.sink;
-    let settings =
+    let mut settings =
         SinkSettings::new(section.listen, installation.config.sink_protocol(), section.domain.clone());
+    settings.tls = installation.config.sink_tls()?;
     let Installation { keyring, replybox, clock, .. } = installation;
     Ok(Sink::bind(settings, keyring.clone(), replybox.clone(), clock.clone()).await?)
 }

@@ -23,6 +23,7 @@ pub mod model;
 mod opening;
 mod release;
 mod reply_mark;
+mod request;
 mod response;
 mod sql;
 mod staff;
@@ -42,7 +43,8 @@ pub use ledger::{
 pub use member::*;
 pub use opening::{Canary, CanaryPlan, FULL_HOUR_SPREAD, ReleasePolicy};
 pub use release::{Released, StopAnswer};
-pub use reply_mark::{BounceMatch, MemberRequest};
+pub use reply_mark::BounceMatch;
+pub use request::{NewRequest, OpenRequest, Suppression};
 pub use response::{Response, ResponsePoint};
 pub use staff::{SessionRow, StaffRow};
 pub use staff_mail::{StaffMail, StaffMailKind};

@@ -1,4 +1,4 @@
-//! What staff did with replies, what members asked for, and which bounce belongs to which row.
+//! What staff did with replies, and which bounce belongs to which row.
 //! The replies themselves are rows of another database, written once.
 
 use crate::{Store, StoreError, sql};
@@ -9,23 +9,6 @@ use std::collections::HashSet;
 #[derive(FromQueryResult)]
 struct ReplyRow {
     reply_id: i64,
-}
-
-/// A wish that a member sent: unsubscription or erasure. It opens a request, it erases nothing.
-#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct MemberRequest {
-    /// Id.
-    pub id: i64,
-    /// `unsubscribe` or `erasure`.
-    pub kind: String,
-    /// By which notice.
-    pub broadcast_id: i64,
-    /// Who.
-    pub member_id: i64,
-    /// `open` or `done`.
-    pub state: String,
-    /// Milliseconds since the Unix epoch.
-    pub opened_at: i64,
 }
 
 /// A bounce matched to its ledger row.
@@ -82,54 +65,24 @@ impl Store {
         Ok(rows.into_iter().map(|row| ReplyId::new(row.reply_id)).collect())
     }
 
-    /// Opens a member's request once; a second wish of the same kind changes nothing while the
-    /// first is open. False when the broadcast has no such recipient.
+    /// Up to where replies were looked at.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn record_request(
-        &self,
-        kind: &str,
-        broadcast: BroadcastId,
-        member: MemberId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub async fn last_reply_looked_at(&self) -> Result<ReplyId, StoreError> {
+        let text = "SELECT seen_reply_id AS n FROM triage_progress WHERE id = 1";
+        sql::number(&self.connection, "find the last reply looked at", text, []).await.map(ReplyId::new)
+    }
+
+    /// Notes how far replies were looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn replies_looked_at(&self, up_to: ReplyId) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        let values = [broadcast.get().into(), member.get().into()];
-        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2";
-        let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", text, values).await?;
-        if known.is_none() {
-            return Ok(false);
-        }
-        sql::run(
-            &*tx,
-            "open a request",
-            "INSERT INTO member_request (kind, broadcast_id, member_id, state, opened_at) \
-             VALUES ($1, $2, $3, 'open', $4) ON CONFLICT (kind, member_id, state) DO NOTHING",
-            [kind.into(), broadcast.get().into(), member.get().into(), now.millis().into()],
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(true)
-    }
-
-    /// Open requests, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn open_requests(&self) -> Result<Vec<MemberRequest>, StoreError> {
-        let text = "SELECT * FROM member_request WHERE state = 'open' ORDER BY id";
-        sql::rows(&self.connection, "list requests", text, []).await
-    }
-
-    /// The newest reply already looked at for bounces.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn last_bounce_matched(&self) -> Result<Option<ReplyId>, StoreError> {
-        let text = "SELECT reply_id FROM bounce_match ORDER BY reply_id DESC LIMIT 1";
-        let row: Option<ReplyRow> = sql::row(&self.connection, "find the last match", text, []).await?;
-        Ok(row.map(|row| ReplyId::new(row.reply_id)))
+        let text = "UPDATE triage_progress SET seen_reply_id = $1 WHERE id = 1 AND seen_reply_id < $1";
+        sql::run(&*tx, "note the last reply looked at", text, [up_to.get().into()]).await?;
+        tx.commit().await
     }
 
     /// Notes which ledger row a bounce speaks of. It changes no delivery: that the relay took

@@ -1,13 +1,17 @@
-//! What a stored reply means for others: a bounce is noted at its ledger row, a wish to receive
-//! nothing more opens a request that a person settles.
+//! What a stored reply means for others: a bounce is noted at its ledger row; a wish to receive
+//! nothing more, an address that does not exist and a complaint open a request, which a person
+//! settles, or for the last two the policy.
 //!
 //! Reads the reply database, writes notes to the core one, sends nothing. A note changes no
 //! delivery: that the relay took the mail stays true.
+//!
+//! # Security
+//! Whose reply it is stands in the signed address it came to, never in what it says.
 
-use domain::{Clock, ReplyClass, ReplyId};
+use domain::{Actor, Clock, Decision, ReplyClass, ReplyId, RequestKind};
 use replybox::{ReplyBox, ReplyBoxError, ReplySummary};
 use std::{sync::Arc, time::Duration};
-use store::{Store, StoreError};
+use store::{NewRequest, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -26,9 +30,19 @@ pub enum TriageError {
     ReplyBox(#[from] ReplyBoxError),
 }
 
+/// Who decides that nothing is sent to an address that does not exist, or to who complained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuppressPolicy {
+    /// A person, on the page of requests.
+    Ask,
+    /// Nobody: it is done at once, and a person can lift it.
+    Automatic,
+}
+
 /// Follows the reply box.
 pub struct Triage {
     store: Store,
+    policy: SuppressPolicy,
     replybox: ReplyBox,
     clock: Arc<dyn Clock>,
     /// Everything up to here was looked at. Notes are written once, so starting over is harmless.
@@ -36,7 +50,7 @@ pub struct Triage {
 }
 
 impl Triage {
-    /// Starts behind the last bounce noted by an earlier run.
+    /// Starts behind what an earlier run looked at.
     ///
     /// # Errors
     /// [`TriageError`].
@@ -44,9 +58,10 @@ impl Triage {
         store: Store,
         replybox: ReplyBox,
         clock: Arc<dyn Clock>,
+        policy: SuppressPolicy,
     ) -> Result<Self, TriageError> {
-        let seen = store.last_bounce_matched().await?.unwrap_or(ReplyId::new(0));
-        Ok(Self { store, replybox, clock, seen })
+        let seen = store.last_reply_looked_at().await?;
+        Ok(Self { store, policy, replybox, clock, seen })
     }
 
     /// Follows until `shutdown`.
@@ -79,24 +94,38 @@ impl Triage {
             self.note(reply).await?;
             self.seen = reply.id;
         }
+        if !page.is_empty() {
+            self.store.replies_looked_at(self.seen).await?;
+        }
         Ok(page.len())
     }
 
     async fn note(&self, reply: &ReplySummary) -> Result<(), TriageError> {
         let now = self.clock.now();
-        match reply.class {
-            ReplyClass::BounceHard | ReplyClass::BounceSoft => {
-                let status = reply.status.as_deref();
-                self.store
-                    .note_bounce(reply.id, reply.broadcast, reply.member, reply.class, status, now)
-                    .await?;
-                info!(reply.id = %reply.id, broadcast.id = %reply.broadcast, class = %reply.class, "bounce noted");
-            }
-            ReplyClass::Unsubscribe => {
-                self.store.record_request("unsubscribe", reply.broadcast, reply.member, now).await?;
-            }
-            ReplyClass::HumanReply | ReplyClass::AutoReply | ReplyClass::Complaint | ReplyClass::Other => {}
+        if matches!(reply.class, ReplyClass::BounceHard | ReplyClass::BounceSoft) {
+            let status = reply.status.as_deref();
+            self.store.note_bounce(reply.id, reply.broadcast, reply.member, reply.class, status, now).await?;
+            info!(reply.id = %reply.id, broadcast.id = %reply.broadcast, class = %reply.class, "bounce noted");
+        }
+        let Some(kind) = asked_by(reply) else { return Ok(()) };
+        let ReplySummary { id, broadcast, member, .. } = *reply;
+        self.store.open_request(NewRequest { kind, broadcast, member, reply: Some(id) }, now).await?;
+        if self.policy == SuppressPolicy::Automatic
+            && matches!(kind, RequestKind::Bounce | RequestKind::Complaint)
+        {
+            self.store.settle_request_of(Actor::Scheduler, id, Decision::Granted, now).await?;
         }
         Ok(())
+    }
+}
+
+/// What a reply asks for, if anything.
+fn asked_by(reply: &ReplySummary) -> Option<RequestKind> {
+    match reply.class {
+        ReplyClass::BounceHard => Some(RequestKind::Bounce),
+        ReplyClass::Complaint => Some(RequestKind::Complaint),
+        ReplyClass::Unsubscribe if reply.reason.as_deref() == Some("erasure") => Some(RequestKind::Erasure),
+        ReplyClass::Unsubscribe => Some(RequestKind::Unsubscribe),
+        ReplyClass::HumanReply | ReplyClass::AutoReply | ReplyClass::BounceSoft | ReplyClass::Other => None,
     }
 }

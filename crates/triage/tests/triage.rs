@@ -1,14 +1,14 @@
 //! Stored replies and what they mean for others, on both engines.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass, ReplyId, Role,
-    SmtpReply, StaffId, Timestamp,
+    Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass,
+    ReplyId, Role, SmtpReply, StaffId, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use std::{sync::Arc, time::Duration};
 use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, WorkerTerms};
 use testkit::{SystemClock, TestDatabase, fresh_databases, release};
-use triage::Triage;
+use triage::{SuppressPolicy, Triage};
 
 const PEOPLE: i64 = 4;
 
@@ -33,8 +33,18 @@ impl Desk {
     }
 
     async fn triage(&self) -> Triage {
+        self.triage_by(SuppressPolicy::Ask).await
+    }
+
+    async fn triage_by(&self, policy: SuppressPolicy) -> Triage {
         let (store, replybox) = (self.store.clone(), self.replybox.clone());
-        Triage::resume(store, replybox, Arc::new(SystemClock)).await.expect("resumed")
+        Triage::resume(store, replybox, Arc::new(SystemClock), policy).await.expect("resumed")
+    }
+
+    /// Who asks what, of the requests nobody has settled.
+    async fn open(&self) -> Vec<(&'static str, i64)> {
+        let open = self.store.open_requests(None, 100).await.expect("listed");
+        open.iter().map(|request| (request.kind.as_str(), request.member.get())).collect()
     }
 
     /// Looks until nothing is left.
@@ -153,7 +163,8 @@ async fn a_bounce_is_noted_at_its_row_and_the_ledger_stays_as_it_is() {
         let expected = [(hard.get(), 1, "bounce-hard", Some("5.1.1")), (soft.get(), 3, "bounce-soft", None)];
         assert_eq!(noted, expected);
         assert_eq!(desk.ledger().await, before, "that the relay took it stays true");
-        assert_eq!(desk.store.open_requests().await.expect("listed"), []);
+        assert_eq!(desk.open().await, [("bounce", 1)], "a passing failure proposes nothing");
+        assert!(desk.store.suppressions().await.expect("read").is_empty(), "a person decides");
     }
 }
 
@@ -165,9 +176,56 @@ async fn a_wish_to_receive_nothing_more_opens_one_request() {
         }
         let mut triage = desk.triage().await;
         desk.look(&mut triage).await;
-        let open = desk.store.open_requests().await.expect("listed");
-        let wishes: Vec<_> = open.iter().map(|wish| (wish.kind.as_str(), wish.member_id)).collect();
-        assert_eq!(wishes, [("unsubscribe", 2)], "twice is once, and a stranger has none");
+        assert_eq!(desk.open().await, [("unsubscribe", 2)], "twice is once, and a stranger has none");
+    }
+}
+
+#[tokio::test]
+async fn a_wish_to_be_erased_is_told_from_one_to_receive_nothing() {
+    for desk in Desk::each().await {
+        let wish =
+            NewReply { reason: Some("erasure".into()), ..desk.reply(3, ReplyClass::Unsubscribe, None) };
+        desk.replybox.insert(&wish).await.expect("stored");
+        let mut triage = desk.triage().await;
+        desk.look(&mut triage).await;
+        assert_eq!(desk.open().await, [("erasure", 3)]);
+    }
+}
+
+#[tokio::test]
+async fn where_the_policy_says_so_dead_addresses_and_complaints_wait_for_nobody_and_wishes_do() {
+    for desk in Desk::each().await {
+        desk.receive(1, ReplyClass::BounceHard, Some("5.1.1")).await;
+        desk.receive(2, ReplyClass::Complaint, None).await;
+        desk.receive(3, ReplyClass::Unsubscribe, None).await;
+        let mut triage = desk.triage_by(SuppressPolicy::Automatic).await;
+        desk.look(&mut triage).await;
+        assert_eq!(desk.open().await, [("unsubscribe", 3)]);
+        let suppressed = desk.store.suppressions().await.expect("read");
+        let mut members: Vec<i64> = suppressed.keys().map(|member| member.get()).collect();
+        members.sort_unstable();
+        assert_eq!(members, [1, 2]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_settled_is_not_asked_again_when_replies_are_looked_at_again() {
+    for desk in Desk::each().await {
+        desk.receive(1, ReplyClass::Unsubscribe, None).await;
+        let mut first = desk.triage().await;
+        let mut second = desk.triage().await;
+        desk.look(&mut first).await;
+        let open = desk.store.open_requests(None, 100).await.expect("listed");
+        let settled = desk
+            .store
+            .settle_requests(Actor::LocalEngineer, &[open[0].id], Decision::Declined, SystemClock.now())
+            .await;
+        assert_eq!(settled.expect("settled"), 1);
+        assert_eq!(desk.look(&mut second).await, 1);
+        assert_eq!(desk.open().await, []);
+        desk.receive(1, ReplyClass::Unsubscribe, None).await;
+        desk.look(&mut second).await;
+        assert_eq!(desk.open().await, [("unsubscribe", 1)], "a new mail is a new wish");
     }
 }
 
@@ -175,14 +233,13 @@ async fn a_wish_to_receive_nothing_more_opens_one_request() {
 async fn what_people_write_leaves_no_trace_in_the_core_database() {
     for desk in Desk::each().await {
         let audit = desk.store.audit_entries(0, 1_000).await.expect("read");
-        for class in [ReplyClass::HumanReply, ReplyClass::AutoReply, ReplyClass::Complaint, ReplyClass::Other]
-        {
+        for class in [ReplyClass::HumanReply, ReplyClass::AutoReply, ReplyClass::Other] {
             desk.receive(1, class, None).await;
         }
         let mut triage = desk.triage().await;
-        assert_eq!(desk.look(&mut triage).await, 4);
+        assert_eq!(desk.look(&mut triage).await, 3);
         assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed"), []);
-        assert_eq!(desk.store.open_requests().await.expect("listed"), []);
+        assert_eq!(desk.open().await, []);
         assert_eq!(desk.store.audit_entries(0, 1_000).await.expect("read"), audit);
     }
 }
@@ -205,7 +262,7 @@ async fn a_storm_longer_than_a_page_is_looked_at_to_its_end_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_new_process_goes_on_behind_the_last_bounce_and_notes_nothing_twice() {
+async fn a_new_process_goes_on_where_the_last_one_was_and_notes_nothing_twice() {
     for desk in Desk::each().await {
         desk.receive(1, ReplyClass::BounceHard, Some("5.1.1")).await;
         desk.receive(2, ReplyClass::HumanReply, None).await;
@@ -213,7 +270,7 @@ async fn a_new_process_goes_on_behind_the_last_bounce_and_notes_nothing_twice() 
         assert_eq!(desk.look(&mut first).await, 2);
         desk.receive(3, ReplyClass::BounceHard, Some("5.1.2")).await;
         let mut second = desk.triage().await;
-        assert_eq!(desk.look(&mut second).await, 2, "what came after the last noted bounce");
+        assert_eq!(desk.look(&mut second).await, 1, "what came after the last one looked at");
         assert_eq!(desk.look(&mut first).await, 1, "two processes at once do no harm");
         assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed").len(), 2);
     }

@@ -6,6 +6,7 @@ mod m20261127_000002_heartbeat;
 mod m20261127_000003_before_the_start;
 mod m20261127_000004_relay_trouble;
 mod m20261127_000005_room_to_move;
+mod m20261128_000001_requests;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000003_before_the_start::BeforeTheStart),
             Box::new(m20261127_000004_relay_trouble::RelayTrouble),
             Box::new(m20261127_000005_room_to_move::RoomToMove),
+            Box::new(m20261128_000001_requests::Requests),
         ]
     }
 

@@ -105,6 +105,9 @@ unknown = "hold"                     # a person settles lost outcomes; "retry" s
 listen = "127.0.0.1:2525"            # where replies come in; the MX of the domain below, or your mail server, delivers here
 protocol = "smtp"                    # or "lmtp"
 domain = {sink_domain}
+# certificate = "fullchain.pem"      # with `key`: offers STARTTLS; both are read again when they are renewed
+# key = "privkey.pem"
+# suppress = "automatic"             # dead addresses and complaints: send nothing more without asking a person
 "#,
         organization = quoted(organization),
         contact = quoted(&admin.reveal()),

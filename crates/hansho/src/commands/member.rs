@@ -7,11 +7,11 @@ use crate::{
     output::Format,
 };
 use anyhow::{Context, Result};
-use domain::{Actor, FiscalYear, MemberNo};
+use domain::{Actor, FiscalYear, RequestKind};
 use registry::{ImportMode, ImportReport, apply, plan, read_roster};
 use serde::Serialize;
 use std::{fmt::Write, path::Path};
-use store::{LedgerRow, Member, MemberQuery, StoreError};
+use store::{LedgerRow, Member, MemberQuery, MemberWithYears, StoreError};
 
 /// A terminal page's worth; the JSON has the same, with the total beside it.
 const LIST_MAX: u32 = 200;
@@ -39,6 +39,8 @@ struct MemberList {
 struct MemberView {
     member: MemberRow,
     fiscal_years: Vec<i32>,
+    /// Why nothing is sent to this member.
+    suppressed: Option<RequestKind>,
     history: Vec<HistoryRow>,
 }
 
@@ -64,19 +66,45 @@ pub(super) async fn run(installation: &Installation, command: MemberCommand, for
             format.print(&list, show_list)
         }
         MemberCommand::Show { member_no } => {
-            let number: MemberNo = member_no.parse()?;
-            let found = installation.store.member_by_no(&number).await?;
-            let found = found.ok_or_else(|| StoreError::not_found("member", &member_no))?;
-            let history = installation.store.ledger_of_member(found.member.id, HISTORY_MAX).await?;
-            let view = MemberView {
-                fiscal_years: found.years.iter().map(|year| year.get()).collect(),
-                member: row(found.member),
-                history: history.into_iter().map(history_row).collect(),
-            };
+            let view = view(installation, &member_no).await?;
+            format.print(&view, show_member)
+        }
+        MemberCommand::Suppress { member_no, lift } => {
+            let (store, now) = (&installation.store, installation.clock.now());
+            let member = find(installation, &member_no).await?.member.id;
+            if lift {
+                store.lift_suppression(actor, member, now).await?;
+            } else {
+                store.suppress(actor, member, now).await?;
+            }
+            let view = view(installation, &member_no).await?;
             format.print(&view, show_member)
         }
         MemberCommand::Test(command) => test_roster(installation, actor, command, format).await,
     }
+}
+
+async fn find(installation: &Installation, member_no: &str) -> Result<MemberWithYears> {
+    let found = installation.store.member_by_no(&member_no.parse()?).await?;
+    Ok(found.ok_or_else(|| StoreError::not_found("member", member_no))?)
+}
+
+async fn view(installation: &Installation, member_no: &str) -> Result<MemberView> {
+    let store = &installation.store;
+    let found = find(installation, member_no).await?;
+    let suppression = store.suppression(found.member.id).await?;
+    let address = found.member.data.address.as_ref();
+    Ok(MemberView {
+        fiscal_years: found.years.iter().map(|year| year.get()).collect(),
+        suppressed: suppression.filter(|found| found.holds_for(address)).map(|found| found.kind),
+        history: store
+            .ledger_of_member(found.member.id, HISTORY_MAX)
+            .await?
+            .into_iter()
+            .map(history_row)
+            .collect(),
+        member: row(found.member),
+    })
 }
 
 /// Plans an import and, where asked, applies it. The demonstration imports the same way.
@@ -204,6 +232,9 @@ fn show_member(view: &MemberView) -> String {
         member.address.as_deref().unwrap_or("no address"),
         view.fiscal_years
     );
+    if let Some(kind) = view.suppressed {
+        let _infallible = writeln!(out, "nothing is sent ({kind})");
+    }
     for row in &view.history {
         let _infallible = writeln!(
             out,

@@ -8,8 +8,8 @@ use notice::{
     preflight::{Finding, Forecast, Preflight, SameText, Summary, check},
 };
 use registry::{AudienceSpec, SnapshotMember, known_fields, resolve};
-use std::collections::{BTreeMap, HashSet};
-use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot, Suppression};
 
 /// What `broadcast preflight` says.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -52,7 +52,7 @@ impl Desk {
         let terms = self.terms(&broadcast).await?;
         let members = self.audience_of(&broadcast).await?;
         let draft = match terms.composer(self.keyring.clone()) {
-            Ok(composer) => render_all(&composer, id, &members),
+            Ok(composer) => render_all(&composer, id, &members, &self.store.suppressions().await?),
             // The rules below say what is wrong with the text; nobody can be rendered with it.
             Err(notice::ComposeError::Text(_)) => Draft { rows: Vec::new(), held: BTreeMap::new() },
             Err(other) => return Err(other.into()),
@@ -171,11 +171,20 @@ impl Desk {
     }
 }
 
-fn render_all(composer: &Composer, id: BroadcastId, members: &[SnapshotMember]) -> Draft {
+fn render_all(
+    composer: &Composer,
+    id: BroadcastId,
+    members: &[SnapshotMember],
+    suppressed: &HashMap<MemberId, Suppression>,
+) -> Draft {
     let mut addressed: HashSet<String> = HashSet::with_capacity(members.len());
     let mut draft = Draft { rows: Vec::with_capacity(members.len()), held: BTreeMap::new() };
     for member in members {
-        let held = hold_reason(composer, id, member, &mut addressed);
+        let suppressed = suppressed
+            .get(&member.member)
+            .filter(|suppression| suppression.holds_for(member.address.as_ref()))
+            .map(|suppression| HoldReason::Suppressed(suppression.kind));
+        let held = suppressed.or_else(|| hold_reason(composer, id, member, &mut addressed));
         if let Some(reason) = &held {
             *draft.held.entry(reason.to_string()).or_default() += 1;
         }

@@ -11,6 +11,7 @@ mod migration;
 mod opening;
 mod recover;
 mod release;
+mod request;
 mod response;
 mod signature;
 mod staff;

@@ -111,24 +111,6 @@ async fn a_correction_goes_to_exactly_those_reached_or_unknown() {
 }
 
 #[tokio::test]
-async fn a_wish_opens_one_request_and_a_stranger_none() {
-    for fresh in Fresh::each().await {
-        let (id, _) = fresh.sending(2).await;
-        let who = MemberId::new(1);
-        for _ in 0..3 {
-            assert!(fresh.store.record_request("unsubscribe", id, who, NOW).await.expect("opened"));
-        }
-        assert!(fresh.store.record_request("erasure", id, who, NOW).await.expect("opened"));
-        let stranger = fresh.store.record_request("erasure", id, MemberId::new(9), NOW).await;
-        assert!(!stranger.expect("refused"));
-        let open = fresh.store.open_requests().await.expect("listed");
-        let kinds: Vec<_> = open.iter().map(|wish| (wish.kind.as_str(), wish.member_id)).collect();
-        assert_eq!(kinds, [("unsubscribe", 1), ("erasure", 1)]);
-        assert_eq!(fresh.tally(id).await.total(), 2, "a wish erases nothing by itself");
-    }
-}
-
-#[tokio::test]
 async fn a_bounce_is_noted_once_and_moves_no_row() {
     for fresh in Fresh::each().await {
         let (id, approved) = fresh.sending(2).await;
@@ -143,7 +125,6 @@ async fn a_bounce_is_noted_once_and_moves_no_row() {
         let bounces = fresh.store.bounces(id).await.expect("listed");
         assert_eq!(bounces.len(), 1);
         assert_eq!((bounces[0].class.as_str(), bounces[0].status.as_deref()), ("bounce-hard", Some("5.1.1")));
-        assert_eq!(fresh.store.last_bounce_matched().await.expect("looked"), Some(ReplyId::new(40)));
     }
 }
 

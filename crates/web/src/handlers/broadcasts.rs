@@ -337,6 +337,7 @@ pub(super) fn hold_words(t: Texts, reason: &str) -> String {
         Ok(HoldReason::MissingField(field)) => format!("{} ({field})", t.get("hold-missing-field")),
         Ok(HoldReason::NoAddress) => t.get("hold-no-address"),
         Ok(HoldReason::SharedAddress) => t.get("hold-shared-address"),
+        Ok(HoldReason::Suppressed(kind)) => t.word("hold-suppressed", kind),
         Err(_) => reason.to_owned(),
     }
 }

@@ -14,6 +14,7 @@ mod ops;
 mod public;
 mod replies;
 mod reply;
+mod requests;
 mod roster;
 mod session;
 mod situation;
@@ -126,6 +127,7 @@ fn staff(routes: &mut Routes) {
     routes.add(get("replies.raw", "/replies/{id}/raw", Door::Staff), path, replies::raw);
     let path = warp::path!("replies" / ReplyId / "read");
     routes.add(post("replies.read", "/replies/{id}/read", Door::Staff), path, replies::mark_read);
+    requests::add(routes);
     routes.add(get("members", "/members", Door::Staff), warp::path!("members").map(|| ()), roster::list);
     let path = warp::path!("members" / MemberId);
     routes.add(get("members.show", "/members/{id}", Door::Staff), path, roster::show);
@@ -162,7 +164,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 15] = [
+const SAYINGS: [&str; 19] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -178,6 +180,10 @@ const SAYINGS: [&str; 15] = [
     "settled",
     "started",
     "read",
+    "suppressed",
+    "declined",
+    "lifted",
+    "none-chosen",
 ];
 
 fn said(call: &Call) -> Option<String> {

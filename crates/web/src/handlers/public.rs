@@ -12,10 +12,10 @@ use crate::{
 };
 use domain::{
     AnswerError, Answers, BroadcastId, MemberId, Nature, Question, QuestionKind, Questionnaire,
-    RecipientToken, TokenKind,
+    RecipientToken, RequestKind, TokenKind,
 };
 use std::collections::BTreeMap;
-use store::{Broadcast, LedgerFilter};
+use store::{Broadcast, LedgerFilter, NewRequest};
 use warp::{http::StatusCode, reply::Response};
 
 /// As many recent notices as fit a telephone's screen twice.
@@ -67,8 +67,9 @@ pub(crate) async fn show_unsubscribe(call: Call, token: String) -> Result<Respon
 /// Records the wish; also the one-click form of RFC 8058, which has no cookies and may repeat.
 pub(crate) async fn unsubscribe(call: Call, token: String) -> Result<Response, Fault> {
     let token = read_token(&call, TokenKind::Unsubscribe, &token)?;
-    let store = &call.app.web.store;
-    if !store.record_request("unsubscribe", token.broadcast, token.member, call.app.now()).await? {
+    let RecipientToken { broadcast, member, .. } = token;
+    let wish = NewRequest { kind: RequestKind::Unsubscribe, broadcast, member, reply: None };
+    if !call.app.web.store.open_request(wish, call.app.now()).await? {
         return Err(Fault::Link);
     }
     let t = call.texts();

@@ -71,11 +71,16 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
         });
     }
     let data = known.member.data;
+    let suppression = store.suppression(id).await?;
+    let suppressed = suppression
+        .filter(|suppression| suppression.holds_for(data.address.as_ref()))
+        .map(|suppression| (suppression.kind, times.long(suppression.since)));
     let mut s = shell(&call, data.name.clone());
     s.here = "members";
     let page = MemberPage {
         s,
         t,
+        id,
         no: data.member_no.to_string(),
         name: data.name,
         status: data.status,
@@ -84,6 +89,8 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
         duty: data.duty,
         address: data.address.map_or_else(|| "―".to_owned(), |address| shown(&address, clear)),
         clear,
+        suppressed,
+        may_lift: call.role().may_import(),
         rows,
     };
     Ok(reply::html(html(&page)))

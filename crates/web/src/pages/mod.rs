@@ -12,6 +12,7 @@ mod home;
 mod rate_chart;
 mod replies;
 mod report;
+mod requests;
 mod roster;
 mod tile_map;
 
@@ -27,6 +28,7 @@ pub(crate) use replies::{
     DemoMailPage, DemoMailRow, DemoMailsPage, RepliesPage, ReplyMember, ReplyPage, ReplyRow,
 };
 pub(crate) use report::{ReportPage, ReportRow};
+pub(crate) use requests::{RequestRow, RequestsPage};
 pub(crate) use roster::{HistoryRow, MemberPage, MemberRow, MembersPage};
 pub(crate) use tile_map::{TileCount, tile_map};
 

@@ -3,7 +3,7 @@
 use super::Shell;
 use crate::i18n::Texts;
 use askama::Template;
-use domain::{BroadcastId, DeliveryState, MemberId, MemberStatus, Nature};
+use domain::{BroadcastId, DeliveryState, MemberId, MemberStatus, Nature, RequestKind};
 
 /// One line of the list.
 #[derive(Debug, Clone)]
@@ -46,6 +46,7 @@ pub(crate) struct HistoryRow {
 pub(crate) struct MemberPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
+    pub(crate) id: MemberId,
     pub(crate) no: String,
     pub(crate) name: String,
     pub(crate) status: MemberStatus,
@@ -54,5 +55,8 @@ pub(crate) struct MemberPage {
     pub(crate) duty: String,
     pub(crate) address: String,
     pub(crate) clear: bool,
+    /// Why and since when nothing is sent.
+    pub(crate) suppressed: Option<(RequestKind, String)>,
+    pub(crate) may_lift: bool,
     pub(crate) rows: Vec<HistoryRow>,
 }

@@ -62,13 +62,44 @@ async fn one_click_needs_no_cookie_and_may_repeat() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let link = site.link(TokenKind::Unsubscribe, site.members[2]);
     assert!(site.get(&link).await.body.contains("配信停止を希望する"));
-    assert!(site.store.open_requests().await.expect("read").is_empty(), "opening is no wish");
+    assert!(site.store.open_requests(None, 10).await.expect("read").is_empty(), "opening is no wish");
     for headers in [vec![FORM], vec![("Content-Type", "multipart/form-data; boundary=x")]] {
         let head = format!("POST {link}");
         let answer = site.request(&head, &headers, "List-Unsubscribe=One-Click").await;
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(site.store.open_requests().await.expect("read").len(), 1);
+    assert_eq!(site.store.open_requests(None, 10).await.expect("read").len(), 1);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_granted_wish_holds_the_member_in_the_next_notice_until_it_is_lifted() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let member = site.members[2];
+    site.post(&site.link(TokenKind::Unsubscribe, member), "").await;
+    let (office, onlooker) = (site.sign_in(Role::Coordinator).await, site.sign_in(Role::Approver).await);
+    assert_eq!(site.get_as(&onlooker, "/requests").await.status, 403);
+    let page = site.get_as(&office, "/requests").await.body;
+    assert!(page.contains("配信停止の希望") && page.contains(&format!("/members/{member}")), "{page}");
+    let id = between(&page, "name=\"request\" value=\"", "\"").to_owned();
+    let form = format!("request={id}&decision=granted");
+    assert_eq!(site.post_as(&onlooker, "/requests", &form).await.status, 403);
+    assert_eq!(site.post_as(&office, "/requests", "request=x&decision=granted").await.status, 400);
+    let done = site.post_as(&office, "/requests", &form).await;
+    assert_eq!((done.status, done.headers["location"].as_str()), (303, "/requests?said=suppressed"));
+    assert!(site.get_as(&office, "/requests").await.body.contains("対応待ちの申し出はありません"));
+
+    let of_member = format!("/members/{member}");
+    assert!(site.get_as(&office, &of_member).await.body.contains("配信停止中"));
+    let draft = format!("/broadcasts/{}", site.draft);
+    site.post_as(&office, &format!("{draft}/preflight"), "").await;
+    assert!(site.get_as(&office, &draft).await.body.contains("本人の希望で配信停止中"));
+
+    assert_eq!(site.post_as(&onlooker, &format!("{of_member}/lift"), "").await.status, 403);
+    assert_eq!(site.post_as(&office, &format!("{of_member}/lift"), "").await.status, 303);
+    assert!(!site.get_as(&office, &of_member).await.body.contains("配信停止中"));
+    site.post_as(&office, &format!("{draft}/preflight"), "").await;
+    assert!(!site.get_as(&office, &draft).await.body.contains("配信停止中"));
     site.end().await;
 }
 

@@ -1,0 +1,361 @@
+//! Requests of members and mail systems, settled by the office, and whom nothing is sent to.
+//!
+//! A request changes nothing by itself. Granted, it suppresses: whoever is suppressed is held in
+//! every later audience, with the reason, until a person lifts it. A bounce suppresses an address,
+//! and is over when the roster has another one; everything else concerns the person.
+
+use crate::{Store, StoreError, WriteTx, sql};
+use domain::{
+    Actor, BroadcastId, Decision, EmailAddress, MemberId, Refusal, ReplyId, RequestKind, Rule, Timestamp,
+};
+use sea_orm::{FromQueryResult, Value};
+use std::collections::HashMap;
+
+/// What is asked, by whom, and what shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewRequest {
+    /// What for.
+    pub kind: RequestKind,
+    /// The notice it came after.
+    pub broadcast: BroadcastId,
+    /// Who.
+    pub member: MemberId,
+    /// The stored reply it was read from; none where a page was used.
+    pub reply: Option<ReplyId>,
+}
+
+/// A request nobody has settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Id.
+    pub id: i64,
+    /// What for.
+    pub kind: RequestKind,
+    /// The notice it came after.
+    pub broadcast: BroadcastId,
+    /// Who.
+    pub member: MemberId,
+    /// Number and name, while the registry knows them.
+    pub known_as: Option<(String, String)>,
+    /// The reply that shows it.
+    pub reply: Option<ReplyId>,
+    /// When it came.
+    pub opened_at: Timestamp,
+}
+
+/// Why nothing is sent to somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// Why.
+    pub kind: RequestKind,
+    /// The address it concerns; none where it concerns the person, whatever the address.
+    pub address: Option<EmailAddress>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Suppression {
+    /// Whether it holds for a person who is reached at `address`.
+    #[must_use]
+    pub fn holds_for(&self, address: Option<&EmailAddress>) -> bool {
+        match (&self.address, address) {
+            (None, _) => true,
+            (Some(suppressed), Some(address)) => suppressed.key() == address.key(),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+#[derive(FromQueryResult)]
+struct RequestRow {
+    id: i64,
+    kind: String,
+    broadcast_id: i64,
+    member_id: i64,
+    member_no: Option<String>,
+    name: Option<String>,
+    reply_id: Option<i64>,
+    opened_at: i64,
+}
+
+#[derive(FromQueryResult)]
+struct SuppressionRow {
+    member_id: i64,
+    kind: String,
+    address: Option<String>,
+    since: i64,
+}
+
+#[derive(FromQueryResult)]
+struct KindCount {
+    kind: String,
+    n: i64,
+}
+
+/// Whoever cares for the roster; the scheduler carries a policy out.
+fn may_decide(actor: Actor) -> Result<(), Refusal> {
+    match actor {
+        Actor::LocalEngineer | Actor::Scheduler => Ok(()),
+        Actor::Staff { role, .. } if role.may_import() => Ok(()),
+        Actor::Staff { .. } => {
+            let text = "only a coordinator or an engineer decides to whom nothing is sent";
+            Err(Refusal::new(Rule::Role, text, "ask a coordinator"))
+        }
+    }
+}
+
+fn kind_of(table: &'static str, row: i64, kind: &str) -> Result<RequestKind, StoreError> {
+    kind.parse().map_err(|why: domain::UnknownWord| StoreError::Corrupt {
+        table,
+        column: "kind",
+        row,
+        why: why.to_string(),
+    })
+}
+
+impl TryFrom<RequestRow> for OpenRequest {
+    type Error = StoreError;
+
+    fn try_from(row: RequestRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            kind: kind_of("request", row.id, &row.kind)?,
+            broadcast: BroadcastId::new(row.broadcast_id),
+            member: MemberId::new(row.member_id),
+            known_as: row.member_no.zip(row.name),
+            reply: row.reply_id.map(ReplyId::new),
+            opened_at: Timestamp::from_millis(row.opened_at),
+        })
+    }
+}
+
+impl TryFrom<SuppressionRow> for Suppression {
+    type Error = StoreError;
+
+    fn try_from(row: SuppressionRow) -> Result<Self, StoreError> {
+        let address = row.address.map(|address| {
+            EmailAddress::parse(&address).map_err(|why| StoreError::Corrupt {
+                table: "suppression",
+                column: "address",
+                row: row.member_id,
+                why: why.to_string(),
+            })
+        });
+        Ok(Self {
+            kind: kind_of("suppression", row.member_id, &row.kind)?,
+            address: address.transpose()?,
+            since: Timestamp::from_millis(row.since),
+        })
+    }
+}
+
+impl Store {
+    /// Opens a request once: while one of the same kind is open, and for a reply that opened one
+    /// before, nothing changes. False where the broadcast has no such recipient.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_request(&self, new: NewRequest, now: Timestamp) -> Result<bool, StoreError> {
+        let tx = self.write().await?;
+        let values = [new.broadcast.get().into(), new.member.get().into()];
+        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2";
+        let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", text, values).await?;
+        if known.is_none() {
+            return Ok(false);
+        }
+        let text = "INSERT INTO request (kind, broadcast_id, member_id, reply_id, opened_at, state) \
+                    VALUES ($1, $2, $3, $4, $5, 'open') ON CONFLICT DO NOTHING";
+        let values = [
+            new.kind.as_str().into(),
+            new.broadcast.get().into(),
+            new.member.get().into(),
+            new.reply.map(ReplyId::get).into(),
+            now.millis().into(),
+        ];
+        sql::run(&*tx, "open a request", text, values).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Open requests, of one kind or of all, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_requests(
+        &self,
+        kind: Option<RequestKind>,
+        limit: u32,
+    ) -> Result<Vec<OpenRequest>, StoreError> {
+        let mut values: Vec<Value> = vec![i64::from(limit).into()];
+        let only = kind.map_or("", |kind| {
+            values.push(kind.as_str().into());
+            "AND r.kind = $2 "
+        });
+        let text = format!(
+            "SELECT r.id, r.kind, r.broadcast_id, r.member_id, r.reply_id, r.opened_at, m.member_no, m.name \
+             FROM request r LEFT JOIN member m ON m.id = r.member_id \
+             WHERE r.state = 'open' {only}ORDER BY r.id LIMIT $1"
+        );
+        let rows: Vec<RequestRow> = sql::rows(&self.connection, "list requests", &text, values).await?;
+        rows.into_iter().map(OpenRequest::try_from).collect()
+    }
+
+    /// How many are open of each kind; kinds without any are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_request_counts(&self) -> Result<Vec<(RequestKind, u64)>, StoreError> {
+        let text = "SELECT kind, COUNT(*) AS n FROM request WHERE state = 'open' GROUP BY kind ORDER BY kind";
+        let rows: Vec<KindCount> = sql::rows(&self.connection, "count requests", text, []).await?;
+        rows.into_iter()
+            .map(|row| Ok((kind_of("request", 0, &row.kind)?, u64::try_from(row.n).unwrap_or(0))))
+            .collect()
+    }
+
+    /// Settles open requests; how many were still open. Granted ones suppress.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the actor may not; then none is settled.
+    pub async fn settle_requests(
+        &self,
+        actor: Actor,
+        ids: &[i64],
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        may_decide(actor)?;
+        let tx = self.write().await?;
+        let mut settled = 0;
+        for id in ids {
+            settled += u64::from(tx.settle(actor, *id, decision, now).await?);
+        }
+        tx.commit().await?;
+        Ok(settled)
+    }
+
+    /// Settles the request that a reply opened, where it is open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn settle_request_of(
+        &self,
+        actor: Actor,
+        reply: ReplyId,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "SELECT id AS n FROM request WHERE reply_id = $1 AND state = 'open'";
+        let values = [reply.get().into()];
+        let open: Option<sql::Number> = sql::row(&self.connection, "find a request", text, values).await?;
+        if let Some(open) = open {
+            self.settle_requests(actor, &[open.n], decision, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is sent to this member any more, by a decision of the office.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the actor may not.
+    pub async fn suppress(&self, actor: Actor, member: MemberId, now: Timestamp) -> Result<(), StoreError> {
+        may_decide(actor)?;
+        let tx = self.write().await?;
+        tx.suppress(member, RequestKind::Office, None, now).await?;
+        tx.audit(now, actor, "member-suppressed", format!("member:{member}"), "office".to_owned()).await?;
+        tx.commit().await
+    }
+
+    /// Notices are sent to this member again; false where they were all along.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the actor may not.
+    pub async fn lift_suppression(
+        &self,
+        actor: Actor,
+        member: MemberId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        may_decide(actor)?;
+        let tx = self.write().await?;
+        let text = "DELETE FROM suppression WHERE member_id = $1";
+        let lifted = sql::run(&*tx, "lift a suppression", text, [member.get().into()]).await? > 0;
+        if lifted {
+            tx.audit(now, actor, "suppression-lifted", format!("member:{member}"), String::new()).await?;
+        }
+        tx.commit().await?;
+        Ok(lifted)
+    }
+
+    /// Whether and why nothing is sent to a member.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suppression(&self, member: MemberId) -> Result<Option<Suppression>, StoreError> {
+        let text = "SELECT member_id, kind, address, since FROM suppression WHERE member_id = $1";
+        let values = [member.get().into()];
+        let row: Option<SuppressionRow> =
+            sql::row(&self.connection, "find a suppression", text, values).await?;
+        row.map(Suppression::try_from).transpose()
+    }
+
+    /// Everybody to whom nothing is sent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suppressions(&self) -> Result<HashMap<MemberId, Suppression>, StoreError> {
+        let text = "SELECT member_id, kind, address, since FROM suppression";
+        let rows: Vec<SuppressionRow> = sql::rows(&self.connection, "read suppressions", text, []).await?;
+        rows.into_iter().map(|row| Ok((MemberId::new(row.member_id), row.try_into()?))).collect()
+    }
+}
+
+/// Of the request that is settled.
+#[derive(FromQueryResult)]
+struct Settled {
+    kind: String,
+    member_id: i64,
+    address: Option<String>,
+}
+
+impl WriteTx {
+    async fn settle(
+        &self,
+        actor: Actor,
+        id: i64,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        // The address is the one the notice went to: the roster may have another one by now.
+        let text = "UPDATE request SET state = $2, settled_at = $3 WHERE id = $1 AND state = 'open' \
+                    RETURNING kind, member_id, (SELECT d.address FROM delivery d \
+                    WHERE d.broadcast_id = request.broadcast_id AND d.member_id = request.member_id) AS address";
+        let values = [id.into(), decision.as_str().into(), now.millis().into()];
+        let Some(settled) = sql::row::<Settled>(&**self, "settle a request", text, values).await? else {
+            return Ok(false);
+        };
+        let kind = kind_of("request", id, &settled.kind)?;
+        let member = MemberId::new(settled.member_id);
+        if decision == Decision::Granted {
+            let address = settled.address.filter(|_| kind.concerns_address());
+            self.suppress(member, kind, address, now).await?;
+        }
+        let detail = format!("kind={kind} member={member}");
+        self.audit(now, actor, &format!("request-{decision}"), format!("request:{id}"), detail).await?;
+        Ok(true)
+    }
+
+    /// What concerns the person is not replaced by what concerns an address.
+    async fn suppress(
+        &self,
+        member: MemberId,
+        kind: RequestKind,
+        address: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "INSERT INTO suppression (member_id, kind, address, since) VALUES ($1, $2, $3, $4) \
+                    ON CONFLICT (member_id) DO UPDATE SET kind = excluded.kind, address = excluded.address, \
+                    since = excluded.since WHERE suppression.address IS NOT NULL";
+        let values = [member.get().into(), kind.as_str().into(), address.into(), now.millis().into()];
+        sql::run(&**self, "suppress a member", text, values).await.map(|_| ())
+    }
+}

@@ -1,0 +1,34 @@
+//! Requests of members and mail systems.
+
+use super::Shell;
+use crate::i18n::Texts;
+use askama::Template;
+use domain::{BroadcastId, MemberId, ReplyId, RequestKind};
+
+/// One line of the list.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestRow {
+    pub(crate) id: i64,
+    pub(crate) kind: RequestKind,
+    pub(crate) member: MemberId,
+    /// Number and name.
+    pub(crate) name: String,
+    pub(crate) broadcast: BroadcastId,
+    /// The reply that shows it.
+    pub(crate) reply: Option<ReplyId>,
+    pub(crate) at: String,
+}
+
+/// `/requests`.
+#[derive(Template)]
+#[template(path = "requests.html")]
+pub(crate) struct RequestsPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    /// The chosen kind, or empty.
+    pub(crate) kind: String,
+    pub(crate) kinds: Vec<(RequestKind, String)>,
+    pub(crate) all_chosen: bool,
+    pub(crate) may_settle: bool,
+    pub(crate) rows: Vec<RequestRow>,
+}
