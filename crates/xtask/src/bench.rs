@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: how fast the executable that is installed sends, beside a client that keeps no
 //! record of anything. Every contender has one turn per round, so that a machine's moods hit all
-//! of them; only ratios of one run count.
+//! of them; only ratios of one run count. `cargo xtask bench sink` does the same for what comes in.
 
 mod installation;
 mod link;
+mod replies;
 mod sink;
 
 use crate::{
@@ -63,20 +64,31 @@ const FAR: Match = &[
     (Contender::Ahead, "8 connections over 20 ms, envelopes go ahead"),
 ];
 
-/// Runs all rounds and prints the tables.
-pub(crate) async fn run() -> Result<ExitCode> {
-    let mut children = Children::new()?;
-    tools::ensure_bench(&mut children).await?;
+/// The executables as they are installed.
+async fn built(children: &mut Children) -> Result<[PathBuf; 2]> {
+    tools::ensure_bench(children).await?;
     let mut build = tokio::process::Command::new("cargo");
-    build.args(["build", "--profile", "dist", "--locked", "--package", "hansho"]).current_dir(root());
+    let packages = ["--package", "hansho", "--package", "hansho-sinkd"];
+    build.args(["build", "--profile", "dist", "--locked"]).args(packages).current_dir(root());
     if !children.run(&mut build).await?.success() {
         bail!("the build failed");
     }
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec()?;
-    let bench = Bench {
-        hansho: metadata.target_directory.join("dist/hansho").into_std_path_buf(),
-        postgres: Postgres::start_with(Durability::Full).await?,
-    };
+    let folder = metadata.target_directory.join("dist").into_std_path_buf();
+    Ok(["hansho", "hansho-sinkd"].map(|name| folder.join(name)))
+}
+
+/// How fast replies come in.
+pub(crate) async fn run_sink() -> Result<ExitCode> {
+    let [hansho, sinkd] = built(&mut Children::new()?).await?;
+    replies::run(&hansho, &sinkd)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs all rounds and prints the tables.
+pub(crate) async fn run() -> Result<ExitCode> {
+    let [hansho, _] = built(&mut Children::new()?).await?;
+    let bench = Bench { hansho, postgres: Postgres::start_with(Durability::Full).await? };
     for contenders in [NEAR, FAR] {
         let mut rates: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
         for round in 1..=ROUNDS {

@@ -27,7 +27,8 @@ usage: cargo xtask COMMAND
   test [-- NEXTEST-ARGUMENTS]   all tests: makes sure of the tools, starts a private PostgreSQL,
                                 runs nextest and the doctests; with arguments, such as
                                 -E 'package(store)', the chosen tests only and no doctests
-  bench                         how fast the release build sends, beside smtp-source: medians and ratios
+  bench                         how fast the installed build sends, beside smtp-source: medians and ratios
+  bench sink                    how fast replies come in, beside smtp-sink
   corpus                        how well replies are understood, by the labelled mails in $HANSHO_CORPUS
   sim --seeds N [--from SEED]   so many runs of the broadcaster in simulated time, from a seed on
   postgres PROGRAM [ARGUMENTS]  runs a program while a private PostgreSQL listens at $HANSHO_TEST_PG
@@ -41,6 +42,7 @@ async fn main() -> ExitCode {
         ["test"] => test::run(&[]).await,
         ["test", "--", chosen @ ..] => test::run(chosen).await,
         ["bench"] => bench::run().await,
+        ["bench", "sink"] => bench::run_sink().await,
         ["corpus"] => corpus::run().await,
         ["sim", "--seeds", seeds] => simulate(seeds, "0").await,
         ["sim", "--seeds", seeds, "--from", from] => simulate(seeds, from).await,

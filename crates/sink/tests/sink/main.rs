@@ -1,5 +1,6 @@
 //! The sink's promises, kept against raw sockets.
 
+mod generated;
 mod intake;
 mod peer;
 mod session;

@@ -108,6 +108,14 @@ impl Peer {
         self.stream.get_mut().flush().await.expect("send");
     }
 
+    /// Sends all that is left to say, and hangs up its own side. The sink may have heard enough
+    /// before.
+    pub(crate) async fn ends_with(&mut self, bytes: &[u8]) {
+        let stream = self.stream.get_mut();
+        let _heard_enough = stream.write_all(bytes).await;
+        let _closed = stream.shutdown().await;
+    }
+
     /// Sends in pieces of that size, each in a segment of its own.
     pub(crate) async fn sends_in_pieces(&mut self, bytes: &[u8], size: usize) {
         for piece in bytes.chunks(size) {

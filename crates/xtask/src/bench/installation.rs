@@ -109,7 +109,7 @@ impl<'a> Installation<'a> {
         Ok(token["token"].as_str().context("no token")?.to_owned())
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -20,15 +23,24 @@ pub(super) struct MailSink {
 impl MailSink {
     /// With or without PIPELINING (RFC 2920).
     pub(super) fn start(pipelining: bool) -> Result<Self> {
+        Self::start_with(if pipelining { &[] } else { &["-p"] })
+    }
+
+    /// One that keeps each mail in a file of its own in `folder`.
+    pub(super) fn keeping(folder: &Path) -> Result<Self> {
+        // The server gives up being root before it writes.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
+        Self::start_with(&["-d", &format!("{}/mail.", folder.display())])
+    }
+
+    fn start_with(arguments: &[&str]) -> Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new("/usr/sbin/smtp-sink");
         if crate::postgres::is_root() {
             command.args(["-u", "postfix"]);
         }
-        if !pipelining {
-            command.arg("-p");
-        }
         let server = command
+            .args(arguments)
             .args([&address.to_string(), "1000"])
             .stdout(Stdio::null())
             .spawn()
