@@ -84,7 +84,8 @@ impl Pages {
             .into_iter()
             .chain([
                 "/requests",
-                "/requests?choose=all",
+                "/requests?kind=bounce&choose=all",
+                "/requests/suppressed",
                 "/members?q=nobody",
                 "/members/1",
                 "/members/2",

@@ -113,7 +113,7 @@ impl Timeline {
         let blocks = |finding: &Finding| finding.level == Level::Block;
         let mut blocking = answer.findings.iter().filter(|finding| blocks(finding));
         // An error in the text leaves nobody either; that one waits for its correction.
-        if answer.held == 0 && blocking.all(|finding| finding.rule == NO_RECIPIENTS) {
+        if answer.held_for_want == 0 && blocking.all(|finding| finding.rule == NO_RECIPIENTS) {
             let reason = "nobody to address";
             self.desk.store().cancel_broadcast(Actor::Scheduler, id, reason, self.clock.now()).await?;
         }

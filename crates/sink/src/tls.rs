@@ -5,6 +5,7 @@
 //! whoever connects. What was said before the handshake counts for nothing after it (RFC 3207 §4.2).
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -76,8 +77,8 @@ pub(crate) struct Tls {
     read: Mutex<(Age, TlsAcceptor)>,
 }
 
-/// When the files were changed last.
-type Age = [Option<SystemTime>; 2];
+/// When the files were changed last, in content or in rights.
+type Age = [Option<(SystemTime, i64, i64)>; 2];
 
 impl Tls {
     pub(crate) fn read(files: TlsFiles) -> Result<Self, TlsError> {
@@ -91,10 +92,12 @@ impl Tls {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let age = age(&self.files);
         if read.0 != age {
+            // Whatever comes of it: strangers ask often, and files are not read for each of them.
+            read.0 = age;
             match acceptor(&self.files) {
                 Ok(acceptor) => {
                     info!("the sink uses the new certificate");
-                    *read = (age, acceptor);
+                    read.1 = acceptor;
                 }
                 Err(problem) => warn!(
                     error = &problem as &dyn std::error::Error,
@@ -107,7 +110,10 @@ impl Tls {
 }
 
 fn age(files: &TlsFiles) -> Age {
-    [&files.certificate, &files.key].map(|file| file.metadata().and_then(|found| found.modified()).ok())
+    [&files.certificate, &files.key].map(|file| {
+        let found = file.metadata().ok()?;
+        Some((found.modified().ok()?, found.ctime(), found.ctime_nsec()))
+    })
 }
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {

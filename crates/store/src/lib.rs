@@ -44,7 +44,7 @@ pub use member::*;
 pub use opening::{Canary, CanaryPlan, FULL_HOUR_SPREAD, ReleasePolicy};
 pub use release::{Released, StopAnswer};
 pub use reply_mark::BounceMatch;
-pub use request::{NewRequest, OpenRequest, Suppression};
+pub use request::{NewRequest, OpenRequest, SuppressedMember, Suppression};
 pub use response::{Response, ResponsePoint};
 pub use staff::{SessionRow, StaffRow};
 pub use staff_mail::{StaffMail, StaffMailKind};

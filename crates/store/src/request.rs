@@ -66,6 +66,28 @@ impl Suppression {
     }
 }
 
+/// Somebody to whom nothing is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuppressedMember {
+    /// Who.
+    pub member: MemberId,
+    /// Number and name, while the registry knows them.
+    pub known_as: Option<(String, String)>,
+    /// Why.
+    pub kind: RequestKind,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+#[derive(FromQueryResult)]
+struct SuppressedRow {
+    member_id: i64,
+    kind: String,
+    since: i64,
+    member_no: Option<String>,
+    name: Option<String>,
+}
+
 #[derive(FromQueryResult)]
 struct RequestRow {
     id: i64,
@@ -150,8 +172,9 @@ impl TryFrom<SuppressionRow> for Suppression {
 }
 
 impl Store {
-    /// Opens a request once: while one of the same kind is open, and for a reply that opened one
-    /// before, nothing changes. False where the broadcast has no such recipient.
+    /// Opens a request, once for each reply, and one of a kind for a member: beside an open one it is
+    /// noted as superseded. Only where it concerns an address the newer one counts, for the roster may
+    /// have another address by now. False where the broadcast has no such recipient.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -163,16 +186,9 @@ impl Store {
         if known.is_none() {
             return Ok(false);
         }
-        let text = "INSERT INTO request (kind, broadcast_id, member_id, reply_id, opened_at, state) \
-                    VALUES ($1, $2, $3, $4, $5, 'open') ON CONFLICT DO NOTHING";
-        let values = [
-            new.kind.as_str().into(),
-            new.broadcast.get().into(),
-            new.member.get().into(),
-            new.reply.map(ReplyId::get).into(),
-            now.millis().into(),
-        ];
-        sql::run(&*tx, "open a request", text, values).await?;
+        if !tx.is_known(&new).await? {
+            tx.open(&new, now).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -225,6 +241,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         may_decide(actor)?;
         let tx = self.write().await?;
+        tx.exclusive(AUDIT_FIRST).await?;
         let mut settled = 0;
         for id in ids {
             settled += u64::from(tx.settle(actor, *id, decision, now).await?);
@@ -233,19 +250,20 @@ impl Store {
         Ok(settled)
     }
 
-    /// Settles the request that a reply opened, where it is open.
+    /// Settles a member's open request of this kind, where there is one.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn settle_request_of(
         &self,
         actor: Actor,
-        reply: ReplyId,
+        kind: RequestKind,
+        member: MemberId,
         decision: Decision,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let text = "SELECT id AS n FROM request WHERE reply_id = $1 AND state = 'open'";
-        let values = [reply.get().into()];
+        let text = "SELECT id AS n FROM request WHERE kind = $1 AND member_id = $2 AND state = 'open'";
+        let values = [kind.as_str().into(), member.get().into()];
         let open: Option<sql::Number> = sql::row(&self.connection, "find a request", text, values).await?;
         if let Some(open) = open {
             self.settle_requests(actor, &[open.n], decision, now).await?;
@@ -260,6 +278,7 @@ impl Store {
     pub async fn suppress(&self, actor: Actor, member: MemberId, now: Timestamp) -> Result<(), StoreError> {
         may_decide(actor)?;
         let tx = self.write().await?;
+        tx.exclusive(AUDIT_FIRST).await?;
         tx.suppress(member, RequestKind::Office, None, now).await?;
         tx.audit(now, actor, "member-suppressed", format!("member:{member}"), "office".to_owned()).await?;
         tx.commit().await
@@ -277,6 +296,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         may_decide(actor)?;
         let tx = self.write().await?;
+        tx.exclusive(AUDIT_FIRST).await?;
         let text = "DELETE FROM suppression WHERE member_id = $1";
         let lifted = sql::run(&*tx, "lift a suppression", text, [member.get().into()]).await? > 0;
         if lifted {
@@ -298,6 +318,29 @@ impl Store {
         row.map(Suppression::try_from).transpose()
     }
 
+    /// Those to whom nothing is sent, with number and name while the registry knows them, newest
+    /// first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suppressed_members(&self, limit: u32) -> Result<Vec<SuppressedMember>, StoreError> {
+        let text = "SELECT s.member_id, s.kind, s.since, m.member_no, m.name \
+                    FROM suppression s LEFT JOIN member m ON m.id = s.member_id \
+                    ORDER BY s.since DESC, s.member_id LIMIT $1";
+        let values = [i64::from(limit).into()];
+        let rows: Vec<SuppressedRow> = sql::rows(&self.connection, "list suppressions", text, values).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(SuppressedMember {
+                    member: MemberId::new(row.member_id),
+                    known_as: row.member_no.zip(row.name),
+                    kind: kind_of("suppression", row.member_id, &row.kind)?,
+                    since: Timestamp::from_millis(row.since),
+                })
+            })
+            .collect()
+    }
+
     /// Everybody to whom nothing is sent.
     ///
     /// # Errors
@@ -309,6 +352,10 @@ impl Store {
     }
 }
 
+/// Locked before any row of a request: of two who decide at once, one would otherwise hold the log
+/// and wait for a row, the other hold the row and wait for the log.
+const AUDIT_FIRST: &str = "audit";
+
 /// Of the request that is settled.
 #[derive(FromQueryResult)]
 struct Settled {
@@ -318,6 +365,45 @@ struct Settled {
 }
 
 impl WriteTx {
+    /// Whether its reply was looked at before; a wish from a page, whether one is open.
+    async fn is_known(&self, new: &NewRequest) -> Result<bool, StoreError> {
+        let (text, values): (_, Vec<Value>) = match new.reply {
+            Some(reply) => ("SELECT id AS n FROM request WHERE reply_id = $1", vec![reply.get().into()]),
+            None => (
+                "SELECT id AS n FROM request WHERE kind = $1 AND member_id = $2 AND state = 'open'",
+                vec![new.kind.as_str().into(), new.member.get().into()],
+            ),
+        };
+        let known: Option<sql::Number> = sql::row(&**self, "find a request", text, values).await?;
+        Ok(known.is_some())
+    }
+
+    async fn open(&self, new: &NewRequest, now: Timestamp) -> Result<(), StoreError> {
+        let (kind, member) = (new.kind.as_str(), new.member.get());
+        if new.kind.concerns_address() {
+            let text = "UPDATE request SET state = 'superseded', settled_at = $3 \
+                        WHERE kind = $1 AND member_id = $2 AND state = 'open'";
+            let values = [kind.into(), member.into(), now.millis().into()];
+            sql::run(&**self, "supersede a request", text, values).await?;
+        }
+        for state in ["open", "superseded"] {
+            let text = "INSERT INTO request (kind, broadcast_id, member_id, reply_id, opened_at, state) \
+                        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+            let values = [
+                kind.into(),
+                new.broadcast.get().into(),
+                member.into(),
+                new.reply.map(ReplyId::get).into(),
+                now.millis().into(),
+                state.into(),
+            ];
+            if sql::run(&**self, "open a request", text, values).await? > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn settle(
         &self,
         actor: Actor,
@@ -344,7 +430,8 @@ impl WriteTx {
         Ok(true)
     }
 
-    /// What concerns the person is not replaced by what concerns an address.
+    /// What concerns the person is not replaced by what concerns an address; and a wish to be erased,
+    /// which is work still to be done, by nothing and replaces everything.
     async fn suppress(
         &self,
         member: MemberId,
@@ -354,7 +441,8 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         let text = "INSERT INTO suppression (member_id, kind, address, since) VALUES ($1, $2, $3, $4) \
                     ON CONFLICT (member_id) DO UPDATE SET kind = excluded.kind, address = excluded.address, \
-                    since = excluded.since WHERE suppression.address IS NOT NULL";
+                    since = excluded.since \
+                    WHERE suppression.address IS NOT NULL OR excluded.kind = 'erasure'";
         let values = [member.get().into(), kind.as_str().into(), address.into(), now.millis().into()];
         sql::run(&**self, "suppress a member", text, values).await.map(|_| ())
     }

@@ -12,12 +12,15 @@ use domain::{Actor, Clock, Decision, ReplyClass, ReplyId, RequestKind};
 use replybox::{ReplyBox, ReplyBoxError, ReplySummary};
 use std::{sync::Arc, time::Duration};
 use store::{NewRequest, Store, StoreError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 /// Replies looked at in one go.
 const PAGE: u64 = 200;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// No reply takes longer to be stored once it has its number.
+const LOOK_AGAIN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why triage could not go on; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub struct Triage {
     clock: Arc<dyn Clock>,
     /// Everything up to here was looked at. Notes are written once, so starting over is harmless.
     seen: ReplyId,
+    /// The same when it was last looked again, and up to where that was done.
+    seen_then: ReplyId,
+    sure: ReplyId,
 }
 
 impl Triage {
@@ -61,13 +67,19 @@ impl Triage {
         policy: SuppressPolicy,
     ) -> Result<Self, TriageError> {
         let seen = store.last_reply_looked_at().await?;
-        Ok(Self { store, policy, replybox, clock, seen })
+        Ok(Self { store, policy, replybox, clock, seen, seen_then: seen, sure: seen })
     }
 
     /// Follows until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut looked_again = Instant::now();
         while !shutdown.is_cancelled() {
-            match self.step().await {
+            let again = looked_again.elapsed() >= LOOK_AGAIN_INTERVAL;
+            if again {
+                looked_again = Instant::now();
+            }
+            let looked = if again { self.look_again().await.map(|()| 0) } else { self.step().await };
+            match looked {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(problem) => {
@@ -94,10 +106,27 @@ impl Triage {
             self.note(reply).await?;
             self.seen = reply.id;
         }
-        if !page.is_empty() {
-            self.store.replies_looked_at(self.seen).await?;
-        }
         Ok(page.len())
+    }
+
+    /// Looks a second time at what was there when this was called last, and notes how far a later
+    /// process need not look: on PostgreSQL a reply may appear after one with a higher number, when
+    /// its transaction was the longer one.
+    ///
+    /// # Errors
+    /// [`TriageError`].
+    pub async fn look_again(&mut self) -> Result<(), TriageError> {
+        while self.sure < self.seen_then {
+            let page = self.replybox.after(self.sure, PAGE).await?;
+            let Some(last) = page.last().map(|reply| reply.id) else { break };
+            for reply in &page {
+                self.note(reply).await?;
+            }
+            self.sure = last.min(self.seen_then);
+            self.store.replies_looked_at(self.sure).await?;
+        }
+        self.seen_then = self.seen;
+        Ok(())
     }
 
     async fn note(&self, reply: &ReplySummary) -> Result<(), TriageError> {
@@ -113,7 +142,7 @@ impl Triage {
         if self.policy == SuppressPolicy::Automatic
             && matches!(kind, RequestKind::Bounce | RequestKind::Complaint)
         {
-            self.store.settle_request_of(Actor::Scheduler, id, Decision::Granted, now).await?;
+            self.store.settle_request_of(Actor::Scheduler, kind, member, Decision::Granted, now).await?;
         }
         Ok(())
     }

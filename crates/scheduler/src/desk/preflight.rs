@@ -2,7 +2,7 @@
 //! passed: snapshot, digest and ledger rows in one transaction.
 
 use super::{Desk, DeskError};
-use domain::{Actor, AudienceChange, BroadcastId, ContentDigest, HoldReason, MemberId, Nature};
+use domain::{Actor, AudienceChange, BroadcastId, ContentDigest, HoldReason, MemberId, Nature, RequestKind};
 use notice::{
     Composer, DigestBuilder, Fields, Terms, message_id,
     preflight::{Finding, Forecast, Preflight, SameText, Summary, check},
@@ -20,6 +20,9 @@ pub struct PreflightAnswer {
     pub recipients: u64,
     /// Ledger rows held back.
     pub held: u64,
+    /// Of these, those that a correction of text or roster would free.
+    #[serde(skip)]
+    pub held_for_want: u64,
     /// What approvers sign; none where it was blocked.
     pub digest: Option<String>,
     /// What the rules found.
@@ -35,6 +38,11 @@ struct Draft {
 }
 
 impl Draft {
+    fn suppressed(&self) -> u64 {
+        let suppressed = self.rows.iter().filter(|row| matches!(row.held, Some(HoldReason::Suppressed(_))));
+        suppressed.count() as u64
+    }
+
     fn recipients(&self) -> HashSet<MemberId> {
         self.rows.iter().filter(|row| row.held.is_none()).map(|row| row.member).collect()
     }
@@ -164,6 +172,7 @@ impl Desk {
             ok,
             recipients: draft.rows.len() as u64 - held,
             held,
+            held_for_want: held - draft.suppressed(),
             digest: digest.map(|digest| digest.to_string()),
             findings: preflight.findings,
             forecast: preflight.forecast,
@@ -179,12 +188,17 @@ fn render_all(
 ) -> Draft {
     let mut addressed: HashSet<String> = HashSet::with_capacity(members.len());
     let mut draft = Draft { rows: Vec::with_capacity(members.len()), held: BTreeMap::new() };
+    let closed = closed_mailboxes(members, suppressed);
     for member in members {
-        let suppressed = suppressed
+        let own = suppressed
             .get(&member.member)
             .filter(|suppression| suppression.holds_for(member.address.as_ref()))
-            .map(|suppression| HoldReason::Suppressed(suppression.kind));
-        let held = suppressed.or_else(|| hold_reason(composer, id, member, &mut addressed));
+            .map(|suppression| suppression.kind);
+        let shared = || member.address.as_ref().and_then(|address| closed.get(&address.key())).copied();
+        let held = match own.or_else(shared) {
+            Some(kind) => Some(HoldReason::Suppressed(kind)),
+            None => hold_reason(composer, id, member, &mut addressed),
+        };
         if let Some(reason) = &held {
             *draft.held.entry(reason.to_string()).or_default() += 1;
         }
@@ -199,6 +213,21 @@ fn render_all(
         });
     }
     draft
+}
+
+/// Mailboxes that nothing goes to whoever reads them: the next member with the same address would
+/// otherwise be written to in the place of the one who is suppressed.
+fn closed_mailboxes(
+    members: &[SnapshotMember],
+    suppressed: &HashMap<MemberId, Suppression>,
+) -> HashMap<String, RequestKind> {
+    let dead = suppressed.values().filter_map(|found| Some((found.address.as_ref()?.key(), found.kind)));
+    let of_members = members.iter().filter_map(|member| {
+        let address = member.address.as_ref()?;
+        let found = suppressed.get(&member.member).filter(|found| found.holds_for(Some(address)))?;
+        Some((address.key(), found.kind))
+    });
+    dead.chain(of_members).collect()
 }
 
 fn hold_reason(

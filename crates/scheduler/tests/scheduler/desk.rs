@@ -1,12 +1,13 @@
 //! Decisions at the desk.
 
 use crate::office::{Office, notice, rule, to};
-use domain::{Actor, BroadcastState, DeliveryEvent, Nature, Role, Rule};
+use domain::{Actor, BroadcastState, Clock, DeliveryEvent, MemberNo, Nature, Role, Rule};
 use notice::preflight::Level;
 use registry::create_audience;
 use scheduler::{DeskSettings, NewNotice, PreflightAnswer};
 use std::time::Duration;
 use store::Settlement;
+use testkit::SystemClock;
 
 fn blocks(answer: &PreflightAnswer) -> Vec<&str> {
     let blocking = answer.findings.iter().filter(|finding| finding.level == Level::Block);
@@ -108,6 +109,31 @@ async fn members_who_cannot_be_written_to_are_held_with_the_reason() {
         office.deliver(id).await;
         let tally = office.store().tally(id).await.expect("counted");
         assert_eq!((tally.accepted, tally.held), (3, 4), "the held ones stay held to the end");
+    }
+}
+
+/// Two people read one mailbox: who of them is suppressed does not matter to it.
+#[tokio::test]
+async fn a_mailbox_that_nothing_goes_to_is_not_reached_under_a_neighbours_name() {
+    for office in Office::each().await {
+        office.tamper("UPDATE member SET address = 'm1@example.jp' WHERE member_no = '002'").await;
+        let whole = office.draft(&notice("{{name}} 様")).await;
+        let before = office.preflight(whole).await;
+        let number: MemberNo = "001".parse().expect("a number");
+        let first = office.store().member_by_no(&number).await.expect("read").expect("known").member.id;
+        office.store().suppress(office.author, first, SystemClock.now()).await.expect("suppressed");
+        let id = office.draft(&notice("{{name}} 様、こんにちは")).await;
+        let answer = office.preflight(id).await;
+        assert_eq!(answer.recipients, before.recipients - 1, "neither of the two");
+        let held: Vec<(String, String)> = office
+            .rows(id)
+            .await
+            .into_iter()
+            .filter_map(|row| Some((row.member_no, row.held_reason?)))
+            .filter(|(_, reason)| reason.starts_with("suppressed"))
+            .collect();
+        let reason = "suppressed:office".to_owned();
+        assert_eq!(held, [("001".to_owned(), reason.clone()), ("002".to_owned(), reason)]);
     }
 }
 

@@ -77,8 +77,9 @@ pub(super) fn in_text(body_text: &str) -> Option<Verdict> {
     }
     let text = body_text.to_lowercase();
     let footer = |line: &str| ["http", "mailto:", "こちら"].iter().any(|sign| line.contains(sign));
-    let mut own = text.lines().filter(|line| !line.trim_start().starts_with('>') && !footer(line));
-    own.find(|line| WISHES.iter().any(|wish| line.contains(wish))).map(verdict_on)
+    let own = text.lines().filter(|line| !line.trim_start().starts_with('>') && !footer(line));
+    let wishes: Vec<&str> = own.filter(|line| WISHES.iter().any(|wish| line.contains(wish))).collect();
+    (!wishes.is_empty()).then(|| verdict_on(&wishes.join("\n")))
 }
 
 fn verdict_on(wish: &str) -> Verdict {
@@ -94,6 +95,8 @@ mod tests {
     fn a_short_wish_is_seen_and_a_footer_or_a_long_letter_is_not() {
         assert!(in_text("今後の配信停止をお願いします。").is_some());
         assert!(in_text("Please unsubscribe me").is_some());
+        let both = in_text("配信を停止してください。\n個人情報の削除もお願いします。").expect("a wish");
+        assert_eq!(both.reason, Some("erasure"), "the wish that asks for more");
         assert!(in_text("無事です。").is_none());
         assert!(in_text("無事です。\n配信停止はこちら https://example.jp/u").is_none());
         assert!(in_text(&format!("{}退会したい", "長い話。".repeat(100))).is_none());

@@ -30,6 +30,7 @@ async fn a_wish_opens_one_request_and_a_stranger_none() {
         opened(&fresh, request(RequestKind::Erasure, id, 1, None)).await;
         let stranger = fresh.store.open_request(request(RequestKind::Erasure, id, 9, None), NOW).await;
         assert!(!stranger.expect("refused"));
+        opened(&fresh, request(RequestKind::Unsubscribe, id, 1, Some(3))).await;
         let counts = fresh.store.open_request_counts().await.expect("counted");
         assert_eq!(counts, [(RequestKind::Erasure, 1), (RequestKind::Unsubscribe, 1)]);
         assert_eq!(fresh.tally(id).await.total(), 2, "a wish erases nothing by itself");
@@ -80,6 +81,33 @@ async fn a_bounce_suppresses_the_address_it_was_sent_to_and_a_wish_the_person() 
         let audit = fresh.store.audit_entries(0, 1_000).await.expect("read");
         let actions: Vec<&str> = audit.iter().map(|entry| entry.action.as_str()).collect();
         assert!(actions.ends_with(&["request-granted", "suppression-lifted"]), "{actions:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_bounce_counts_and_an_older_one_looked_at_again_changes_nothing() {
+    for fresh in Fresh::each().await {
+        let (broadcast, _) = fresh.sending(1).await;
+        let bounce = |reply| request(RequestKind::Bounce, broadcast, 1, Some(reply));
+        for reply in [7, 8, 7] {
+            assert!(fresh.store.open_request(bounce(reply), NOW).await.expect("opened"));
+        }
+        let open = fresh.store.open_requests(None, 10).await.expect("listed");
+        let shown_by: Vec<_> = open.iter().map(|found| found.reply).collect();
+        assert_eq!(shown_by, [Some(ReplyId::new(8))]);
+    }
+}
+
+#[tokio::test]
+async fn a_wish_to_be_erased_stays_in_sight() {
+    for fresh in Fresh::each().await {
+        let (broadcast, _) = fresh.sending(1).await;
+        for kind in [RequestKind::Unsubscribe, RequestKind::Erasure, RequestKind::Complaint] {
+            let id = opened(&fresh, request(kind, broadcast, 1, None)).await;
+            settled(&fresh, id, Decision::Granted).await;
+        }
+        let listed = fresh.store.suppressed_members(10).await.expect("listed");
+        assert_eq!(listed.iter().map(|found| found.kind).collect::<Vec<_>>(), [RequestKind::Erasure]);
     }
 }
 

@@ -85,6 +85,10 @@ fn view(row: &LedgerRow, clear: bool, times: Times) -> Result<LedgerView, Fault>
         Err(_) => "―".to_owned(),
     };
     let reply = match (&row.held_reason, row.smtp_code) {
+        // Why somebody gets nothing is the business of those who decide about it.
+        (Some(reason), _) if !clear && reason.starts_with("suppressed:") => {
+            times.texts.get("hold-suppressed")
+        }
         (Some(reason), _) => hold_words(times.texts, reason),
         (None, Some(code)) => {
             let parts = [Some(code.to_string()), row.enhanced_code.clone(), row.reply.clone()];

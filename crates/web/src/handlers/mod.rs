@@ -164,7 +164,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 19] = [
+const SAYINGS: [&str; 20] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -184,6 +184,7 @@ const SAYINGS: [&str; 19] = [
     "declined",
     "lifted",
     "none-chosen",
+    "partly-settled",
 ];
 
 fn said(call: &Call) -> Option<String> {

@@ -72,9 +72,13 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
     }
     let data = known.member.data;
     let suppression = store.suppression(id).await?;
-    let suppressed = suppression
-        .filter(|suppression| suppression.holds_for(data.address.as_ref()))
-        .map(|suppression| (suppression.kind, times.long(suppression.since)));
+    let suppressed =
+        suppression.filter(|suppression| suppression.holds_for(data.address.as_ref())).map(|suppression| {
+            // Why is the business of those who decide about it.
+            let why =
+                if clear { t.word("suppressed-say", suppression.kind) } else { t.get("suppressed-say") };
+            (why, times.long(suppression.since))
+        });
     let mut s = shell(&call, data.name.clone());
     s.here = "members";
     let page = MemberPage {

@@ -28,7 +28,7 @@ pub(crate) use replies::{
     DemoMailPage, DemoMailRow, DemoMailsPage, RepliesPage, ReplyMember, ReplyPage, ReplyRow,
 };
 pub(crate) use report::{ReportPage, ReportRow};
-pub(crate) use requests::{RequestRow, RequestsPage};
+pub(crate) use requests::{RequestRow, RequestsConfirmPage, RequestsPage, SuppressedPage, SuppressedRow};
 pub(crate) use roster::{HistoryRow, MemberPage, MemberRow, MembersPage};
 pub(crate) use tile_map::{TileCount, tile_map};
 

@@ -19,6 +19,36 @@ pub(crate) struct RequestRow {
     pub(crate) at: String,
 }
 
+/// `/requests/confirm`: the chosen ones once more, before nothing is sent to them.
+#[derive(Template)]
+#[template(path = "requests_confirm.html")]
+pub(crate) struct RequestsConfirmPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    /// The kind of the list they were chosen from, or empty.
+    pub(crate) kind: String,
+    pub(crate) rows: Vec<RequestRow>,
+}
+
+/// One line of the list of those to whom nothing is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct SuppressedRow {
+    pub(crate) kind: RequestKind,
+    pub(crate) member: MemberId,
+    /// Number and name.
+    pub(crate) name: String,
+    pub(crate) at: String,
+}
+
+/// `/requests/suppressed`.
+#[derive(Template)]
+#[template(path = "suppressed.html")]
+pub(crate) struct SuppressedPage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) rows: Vec<SuppressedRow>,
+}
+
 /// `/requests`.
 #[derive(Template)]
 #[template(path = "requests.html")]

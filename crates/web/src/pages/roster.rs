@@ -3,7 +3,7 @@
 use super::Shell;
 use crate::i18n::Texts;
 use askama::Template;
-use domain::{BroadcastId, DeliveryState, MemberId, MemberStatus, Nature, RequestKind};
+use domain::{BroadcastId, DeliveryState, MemberId, MemberStatus, Nature};
 
 /// One line of the list.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub(crate) struct MemberPage {
     pub(crate) address: String,
     pub(crate) clear: bool,
     /// Why and since when nothing is sent.
-    pub(crate) suppressed: Option<(RequestKind, String)>,
+    pub(crate) suppressed: Option<(String, String)>,
     pub(crate) may_lift: bool,
     pub(crate) rows: Vec<HistoryRow>,
 }

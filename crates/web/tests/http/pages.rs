@@ -82,15 +82,25 @@ async fn a_granted_wish_holds_the_member_in_the_next_notice_until_it_is_lifted()
     let page = site.get_as(&office, "/requests").await.body;
     assert!(page.contains("配信停止の希望") && page.contains(&format!("/members/{member}")), "{page}");
     let id = between(&page, "name=\"request\" value=\"", "\"").to_owned();
-    let form = format!("request={id}&decision=granted");
+    let form = format!("request={id}&kind=unsubscribe&decision=granted");
+    let asked = site.post_as(&office, "/requests/confirm", &format!("request={id}&kind=unsubscribe")).await;
+    assert!(asked.body.contains("1人への配信を止めますか"), "{}", asked.body);
+    assert_eq!(site.post_as(&onlooker, "/requests/confirm", &format!("request={id}")).await.status, 403);
     assert_eq!(site.post_as(&onlooker, "/requests", &form).await.status, 403);
     assert_eq!(site.post_as(&office, "/requests", "request=x&decision=granted").await.status, 400);
     let done = site.post_as(&office, "/requests", &form).await;
-    assert_eq!((done.status, done.headers["location"].as_str()), (303, "/requests?said=suppressed"));
+    assert_eq!(
+        (done.status, done.headers["location"].as_str()),
+        (303, "/requests?kind=unsubscribe&said=suppressed")
+    );
     assert!(site.get_as(&office, "/requests").await.body.contains("対応待ちの申し出はありません"));
 
     let of_member = format!("/members/{member}");
-    assert!(site.get_as(&office, &of_member).await.body.contains("配信停止中"));
+    assert!(site.get_as(&office, &of_member).await.body.contains("本人の希望により"));
+    let covered = site.get_as(&onlooker, &of_member).await.body;
+    assert!(covered.contains("配信停止中") && !covered.contains("希望"), "{covered}");
+    assert!(site.get_as(&office, "/requests/suppressed").await.body.contains(&of_member));
+    assert_eq!(site.get_as(&onlooker, "/requests/suppressed").await.status, 403);
     let draft = format!("/broadcasts/{}", site.draft);
     site.post_as(&office, &format!("{draft}/preflight"), "").await;
     assert!(site.get_as(&office, &draft).await.body.contains("本人の希望で配信停止中"));
