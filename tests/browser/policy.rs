@@ -114,11 +114,7 @@ async fn ask_and_decide(society: &Society, notice: &Broadcast<'_>) {
     let wish = "From: <x@example.jp>\nSubject: =?utf-8?B?6YWN5L+h5YGc5q2i?=\n\n配信停止してください。\n";
     let taken = society.post().await.deliver("x@example.jp", &mails[0].reply_to, wish).await;
     assert!(taken.starts_with("250"), "{taken}");
-    let dead = "From: <mailer-daemon@example.jp>\nSubject: Undelivered Mail\nMIME-Version: 1.0\n\
-                Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
-                --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\n\
-                Final-Recipient: rfc822; x@example.jp\nAction: failed\nStatus: 5.1.1\n--b--\n";
-    let taken = society.post().await.deliver("", &mails[1].mail_from, dead).await;
+    let taken = society.post().await.deliver("", &mails[1].mail_from, &mails[1].bounce()).await;
     assert!(taken.starts_with("250"), "{taken}");
     let opened = until("both to be understood", PATIENCE, async || {
         let open = society.store().open_requests(None, 10).await.expect("readable");

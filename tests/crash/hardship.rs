@@ -5,7 +5,7 @@ use domain::BroadcastState;
 use hansho_tests::{Broadcast, PATIENCE, Plan, Serve, Society, until};
 use rehearsal::relay::{Script, Verdict};
 use std::time::Duration;
-use testkit::{fresh_postgres, fresh_postgres_to_crash};
+use testkit::{Outage, TestDatabase, fresh_postgres, fresh_postgres_to_crash};
 
 const MEMBERS: usize = 600;
 const SENDING_MAX: Duration = Duration::from_secs(60);
@@ -40,12 +40,7 @@ async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
     let Some(database) = fresh_postgres().await else { return };
-    let outage = database.outage();
-    let society = sending_slowly(Society::plan().on(database)).await;
-    let notice = society.released("訓練開始のお知らせ").await;
-    let mut serve = society.serve(&["broadcaster"]).await;
-    for mails in [60, 160, 260] {
-        assert!(society.relay.wait_for(mails, PATIENCE).await, "mails leave");
+    struck_three_times(database, async |outage, serve, society| {
         outage.begins().await;
         serve.logs("the database does not answer").await;
         // What had its permit arrives; then no more does.
@@ -56,21 +51,29 @@ async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
         .await;
         assert!(seen < MEMBERS as u64, "the database was away before the last mail");
         outage.ends().await;
-    }
-    goes_on_and_costs_nobody_anything(&society, &notice, serve).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_server_that_crashes_and_recovers_costs_nobody_anything() {
     let Some(database) = fresh_postgres_to_crash().await else { return };
+    struck_three_times(database, async |outage, serve, _society| {
+        outage.crashes().await;
+        serve.logs("the database does not answer").await;
+    })
+    .await;
+}
+
+/// A broadcast whose database is struck again and again on the way.
+async fn struck_three_times(database: TestDatabase, strike: impl AsyncFn(&Outage, &mut Serve, &Society)) {
     let outage = database.outage();
     let society = sending_slowly(Society::plan().on(database)).await;
     let notice = society.released("訓練開始のお知らせ").await;
     let mut serve = society.serve(&["broadcaster"]).await;
     for mails in [60, 160, 260] {
         assert!(society.relay.wait_for(mails, PATIENCE).await, "mails leave");
-        outage.crashes().await;
-        serve.logs("the database does not answer").await;
+        strike(&outage, &mut serve, &society).await;
     }
     goes_on_and_costs_nobody_anything(&society, &notice, serve).await;
 }

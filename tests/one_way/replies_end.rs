@@ -94,9 +94,9 @@ async fn an_address_that_does_not_exist_is_left_out_once_a_person_says_so() {
     let mails = notice.dots().await;
     let (gone, forged) = (&mails[0], &mails[1]);
     let mut post = Post::connect(society.sink()).await.expect("the sink listens");
-    assert!(post.deliver("", &gone.mail_from, &bounce(gone)).await.starts_with("250"));
+    assert!(post.deliver("", &gone.mail_from, &gone.bounce()).await.starts_with("250"));
     // Whoever it speaks of, it came to this member's return path.
-    let speaks_of_others = bounce(&mails[2]).replace("5.1.1", "4.2.2").replace("failed", "delayed");
+    let speaks_of_others = mails[2].bounce().replace("5.1.1", "4.2.2").replace("failed", "delayed");
     assert!(post.deliver("", &forged.mail_from, &speaks_of_others).await.starts_with("250"));
     let understood = until("both bounces to be understood", PATIENCE, async || {
         (society.store().bounces(notice.id()).await.expect("readable").len() == 2).then_some(())
@@ -192,28 +192,11 @@ fn reply<'a>(index: usize, mail: &'a Dot, all: &[Dot]) -> Reply<'a> {
                 text: format!("{head}{away} {SECRET}\n"),
             };
         }
-        1 => return Reply { from: String::new(), to: &mail.mail_from, text: bounce(mail) },
+        1 => return Reply { from: String::new(), to: &mail.mail_from, text: mail.bounce() },
         2 => format!("{head}Subject: =?utf-8?B?6YWN5L+h5YGc5q2i?=\n\n配信停止してください。 {SECRET}\n"),
         _ => format!("{head}Subject: Re: notice\n\nI am at work until five. Call me: {SECRET}\n"),
     };
     Reply { from: own.clone(), to: &mail.reply_to, text }
-}
-
-/// RFC 3464.
-fn bounce(mail: &Dot) -> String {
-    format!(
-        "From: <mailer-daemon@example.jp>\nTo: <{to}>\nSubject: Undelivered Mail Returned to Sender\n\
-         Auto-Submitted: auto-replied\nMIME-Version: 1.0\n\
-         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
-         --b\nContent-Type: text/plain\n\nThe mailbox does not exist.\n\
-         --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\n\
-         Final-Recipient: rfc822; {own}\nAction: failed\nStatus: 5.1.1\n\
-         Diagnostic-Code: smtp; 550 5.1.1 no such user\n\
-         --b\nContent-Type: text/rfc822-headers\n\nMessage-ID: {id}\n\n--b--\n",
-        to = mail.mail_from,
-        own = mail.to[0],
-        id = mail.message_id,
-    )
 }
 
 async fn kinds_of_replies(society: &Society) -> BTreeMap<String, u64> {

@@ -33,6 +33,24 @@ pub struct Dot {
 }
 
 impl Dot {
+    /// What a mail system says of it where there is no such mailbox (RFC 3464).
+    #[must_use]
+    pub fn bounce(&self) -> String {
+        format!(
+            "From: <mailer-daemon@example.jp>\nTo: <{to}>\nSubject: Undelivered Mail Returned to Sender\n\
+             Auto-Submitted: auto-replied\nMIME-Version: 1.0\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+             --b\nContent-Type: text/plain\n\nThe mailbox does not exist.\n\
+             --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.jp\n\n\
+             Final-Recipient: rfc822; {own}\nAction: failed\nStatus: 5.1.1\n\
+             Diagnostic-Code: smtp; 550 5.1.1 no such user\n\
+             --b\nContent-Type: text/rfc822-headers\n\nMessage-ID: {id}\n\n--b--\n",
+            to = self.mail_from,
+            own = self.to[0],
+            id = self.message_id,
+        )
+    }
+
     /// Whether the relay took it.
     #[must_use]
     pub fn accepted(&self) -> bool {

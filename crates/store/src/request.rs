@@ -4,11 +4,11 @@
 //! every later audience, with the reason, until a person lifts it. A bounce suppresses an address,
 //! and is over when the roster has another one; everything else concerns the person.
 
-use crate::{Store, StoreError, WriteTx, sql};
+use crate::{Member, Store, StoreError, WriteTx, sql};
 use domain::{
     Actor, BroadcastId, Decision, EmailAddress, MemberId, Refusal, ReplyId, RequestKind, Rule, Timestamp,
 };
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use std::collections::HashMap;
 
 /// What is asked, by whom, and what shows it.
@@ -262,11 +262,8 @@ impl Store {
         decision: Decision,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let text = "SELECT id AS n FROM request WHERE kind = $1 AND member_id = $2 AND state = 'open'";
-        let values = [kind.as_str().into(), member.get().into()];
-        let open: Option<sql::Number> = sql::row(&self.connection, "find a request", text, values).await?;
-        if let Some(open) = open {
-            self.settle_requests(actor, &[open.n], decision, now).await?;
+        if let Some(id) = open_id(&self.connection, kind, member).await? {
+            self.settle_requests(actor, &[id], decision, now).await?;
         }
         Ok(())
     }
@@ -318,6 +315,15 @@ impl Store {
         row.map(Suppression::try_from).transpose()
     }
 
+    /// The same as it holds for the member now: at the address the registry has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suppression_of(&self, member: &Member) -> Result<Option<Suppression>, StoreError> {
+        let found = self.suppression(member.id).await?;
+        Ok(found.filter(|found| found.holds_for(member.data.address.as_ref())))
+    }
+
     /// Those to whom nothing is sent, with number and name while the registry knows them, newest
     /// first.
     ///
@@ -352,6 +358,18 @@ impl Store {
     }
 }
 
+/// A member's request of this kind that nobody has settled.
+async fn open_id(
+    connection: &impl ConnectionTrait,
+    kind: RequestKind,
+    member: MemberId,
+) -> Result<Option<i64>, StoreError> {
+    let text = "SELECT id AS n FROM request WHERE kind = $1 AND member_id = $2 AND state = 'open'";
+    let values = [kind.as_str().into(), member.get().into()];
+    let open: Option<sql::Number> = sql::row(connection, "find an open request", text, values).await?;
+    Ok(open.map(|open| open.n))
+}
+
 /// Locked before any row of a request: of two who decide at once, one would otherwise hold the log
 /// and wait for a row, the other hold the row and wait for the log.
 const AUDIT_FIRST: &str = "audit";
@@ -367,14 +385,12 @@ struct Settled {
 impl WriteTx {
     /// Whether its reply was looked at before; a wish from a page, whether one is open.
     async fn is_known(&self, new: &NewRequest) -> Result<bool, StoreError> {
-        let (text, values): (_, Vec<Value>) = match new.reply {
-            Some(reply) => ("SELECT id AS n FROM request WHERE reply_id = $1", vec![reply.get().into()]),
-            None => (
-                "SELECT id AS n FROM request WHERE kind = $1 AND member_id = $2 AND state = 'open'",
-                vec![new.kind.as_str().into(), new.member.get().into()],
-            ),
+        let Some(reply) = new.reply else {
+            return Ok(open_id(&**self, new.kind, new.member).await?.is_some());
         };
-        let known: Option<sql::Number> = sql::row(&**self, "find a request", text, values).await?;
+        let text = "SELECT id AS n FROM request WHERE reply_id = $1";
+        let known: Option<sql::Number> =
+            sql::row(&**self, "find a reply's request", text, [reply.get().into()]).await?;
         Ok(known.is_some())
     }
 

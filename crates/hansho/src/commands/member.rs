@@ -92,11 +92,9 @@ async fn find(installation: &Installation, member_no: &str) -> Result<MemberWith
 async fn view(installation: &Installation, member_no: &str) -> Result<MemberView> {
     let store = &installation.store;
     let found = find(installation, member_no).await?;
-    let suppression = store.suppression(found.member.id).await?;
-    let address = found.member.data.address.as_ref();
     Ok(MemberView {
         fiscal_years: found.years.iter().map(|year| year.get()).collect(),
-        suppressed: suppression.filter(|found| found.holds_for(address)).map(|found| found.kind),
+        suppressed: store.suppression_of(&found.member).await?.map(|found| found.kind),
         history: store
             .ledger_of_member(found.member.id, HISTORY_MAX)
             .await?

@@ -193,12 +193,8 @@ fn render_all(
         let own = suppressed
             .get(&member.member)
             .filter(|suppression| suppression.holds_for(member.address.as_ref()))
-            .map(|suppression| suppression.kind);
-        let shared = || member.address.as_ref().and_then(|address| closed.get(&address.key())).copied();
-        let held = match own.or_else(shared) {
-            Some(kind) => Some(HoldReason::Suppressed(kind)),
-            None => hold_reason(composer, id, member, &mut addressed),
-        };
+            .map(|suppression| HoldReason::Suppressed(suppression.kind));
+        let held = own.or_else(|| hold_reason(composer, id, member, &closed, &mut addressed));
         if let Some(reason) = &held {
             *draft.held.entry(reason.to_string()).or_default() += 1;
         }
@@ -234,13 +230,18 @@ fn hold_reason(
     composer: &Composer,
     id: BroadcastId,
     member: &SnapshotMember,
+    closed: &HashMap<String, RequestKind>,
     addressed: &mut HashSet<String>,
 ) -> Option<HoldReason> {
     let Some(address) = &member.address else { return Some(HoldReason::NoAddress) };
+    let mailbox = address.key();
+    if let Some(kind) = closed.get(&mailbox) {
+        return Some(HoldReason::Suppressed(*kind));
+    }
     if let Err(unrenderable) = composer.text_for(id, member.member, &member.fields) {
         return Some(unrenderable.hold_reason());
     }
-    if addressed.insert(address.key()) { None } else { Some(HoldReason::SharedAddress) }
+    if addressed.insert(mailbox) { None } else { Some(HoldReason::SharedAddress) }
 }
 
 fn fields_json(fields: &Fields) -> String {

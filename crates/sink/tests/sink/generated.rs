@@ -1,7 +1,7 @@
 //! Mails and dialogues nobody wrote: our own ones, cut, doubled, spliced and sprinkled with what
 //! parsers stumble over. `PROPTEST_CASES=100000` looks longer.
 
-use crate::peer::{Running, address, expect, start};
+use crate::peer::{Running, address, expect, start, stuffed};
 use domain::TokenKind;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 use replybox::ReplyFilter;
@@ -142,21 +142,13 @@ proptest! {
     }
 }
 
-/// As a client sends it: a dot more where a line begins with one, and an end of line at the end.
+/// The mail as it arrives, with an end of line at its end, and as a client sends it.
 fn on_the_wire(raw: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut whole = raw.to_vec();
     if !whole.is_empty() && !whole.ends_with(b"\r\n") {
         whole.extend_from_slice(b"\r\n");
     }
-    let mut wire = Vec::with_capacity(whole.len() + 16);
-    for (at, octet) in whole.iter().enumerate() {
-        let starts_line = at == 0 || whole[..at].ends_with(b"\r\n");
-        if starts_line && *octet == b'.' {
-            wire.push(b'.');
-        }
-        wire.push(*octet);
-    }
-    wire.extend_from_slice(b".\r\n");
+    let wire = [stuffed(&whole), b".\r\n".to_vec()].concat();
     (whole, wire)
 }
 

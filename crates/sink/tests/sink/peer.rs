@@ -168,6 +168,19 @@ impl Peer {
     }
 }
 
+/// As a client writes it (RFC 5321 §4.5.2): a dot more where a line begins with one.
+pub(crate) fn stuffed(raw: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(raw.len() + 16);
+    for line in raw.split_inclusive(|octet| *octet == b'\n') {
+        let starts_line = wire.is_empty() || wire.ends_with(b"\r\n");
+        if starts_line && line.starts_with(b".") {
+            wire.push(b'.');
+        }
+        wire.extend_from_slice(line);
+    }
+    wire
+}
+
 /// The answer begins with this code.
 #[track_caller]
 pub(crate) fn expect(answer: &str, code: &str) {

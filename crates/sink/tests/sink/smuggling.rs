@@ -1,6 +1,6 @@
 //! attacks.md 1 and 2: one DATA is one mail, whatever stands in it.
 
-use crate::peer::{address, expect, start};
+use crate::peer::{address, expect, start, stuffed};
 use domain::TokenKind;
 
 const FAKE_ENDS: [&str; 8] =
@@ -39,14 +39,7 @@ async fn bare_controls_and_dots_are_stored_as_they_came() {
     let sink = start().await;
     let recipient = address(TokenKind::Reply, 1);
     let raw = b"Subject: x\r\n\r\n\n.\n\r.\r\0\xff\x80 .\r\r\n..\r\n...\r\n \t\r\nend\r\n";
-    let mut wire = Vec::new();
-    for line in raw.split_inclusive(|b| *b == b'\n') {
-        let starts_line = wire.is_empty() || wire.ends_with(b"\r\n");
-        if starts_line && line.starts_with(b".") {
-            wire.push(b'.');
-        }
-        wire.extend_from_slice(line);
-    }
+    let wire = stuffed(raw);
     for size in PIECES {
         let mut peer = sink.greeted().await;
         peer.opens_mail("a@b.jp", &recipient).await;

@@ -1,6 +1,6 @@
 //! The ledger of one broadcast, page by page and as a file.
 
-use super::{Fault, broadcasts::hold_words, reply, roster, shell};
+use super::{Fault, broadcasts::hold_words, reply, roster, sees_addresses, shell};
 use crate::{
     filters::Call,
     pages::{DELIVERY_ORDER, LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
@@ -57,9 +57,7 @@ pub(crate) async fn show(call: Call, id: BroadcastId) -> Result<Response, Fault>
 
 /// All rows with addresses in clear, for roles that need them.
 pub(crate) async fn csv(call: Call, id: BroadcastId) -> Result<Response, Fault> {
-    if !call.role().may_see_addresses() {
-        return Err(Fault::Forbidden);
-    }
+    sees_addresses(&call)?;
     let store = &call.app.web.store;
     store.broadcast(id).await?.ok_or(Fault::NotFound)?;
     let actor = call.actor().ok_or(Fault::Forbidden)?;

@@ -187,6 +187,11 @@ const SAYINGS: [&str; 20] = [
     "partly-settled",
 ];
 
+/// For pages that only those may open who may see addresses (law 12).
+fn sees_addresses(call: &Call) -> Result<(), Fault> {
+    if call.role().may_see_addresses() { Ok(()) } else { Err(Fault::Forbidden) }
+}
+
 fn said(call: &Call) -> Option<String> {
     let word = call.query.get("said");
     SAYINGS.contains(&word).then(|| call.texts().word("said", word))

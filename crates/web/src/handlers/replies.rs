@@ -5,7 +5,7 @@
 //! an attachment of no known type in a sandbox. Onlookers and approvers do not see replies:
 //! they hold addresses (law 12).
 
-use super::{Fault, reply, shell};
+use super::{Fault, reply, sees_addresses, shell};
 use crate::{
     filters::Call,
     i18n::Texts,
@@ -112,9 +112,7 @@ pub(crate) async fn mark_read(call: Call, id: ReplyId) -> Result<Response, Fault
 }
 
 fn open(call: &Call) -> Result<&ReplyBox, Fault> {
-    if !call.role().may_see_addresses() {
-        return Err(Fault::Forbidden);
-    }
+    sees_addresses(call)?;
     call.app.web.replybox.as_ref().ok_or(Fault::NotFound)
 }
 

@@ -3,7 +3,7 @@
 //! # Security
 //! A request names a person; onlookers and approvers do not see it (law 12).
 
-use super::{Fault, reply, shell};
+use super::{Fault, reply, sees_addresses, shell};
 use crate::{
     filters::{Call, Door, Routes, get, post},
     pages::{
@@ -33,7 +33,7 @@ pub(super) fn add(routes: &mut Routes) {
 }
 
 async fn list(call: Call, (): ()) -> Result<Response, Fault> {
-    may_see(&call)?;
+    sees_addresses(&call)?;
     let store = &call.app.web.store;
     let kind = kind_of(call.query.get("kind"));
     let rows = open(&call, kind).await?;
@@ -86,7 +86,7 @@ async fn settle(call: Call, (): ()) -> Result<Response, Fault> {
 }
 
 async fn suppressed(call: Call, (): ()) -> Result<Response, Fault> {
-    may_see(&call)?;
+    sees_addresses(&call)?;
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
     let found = call.app.web.store.suppressed_members(SUPPRESSED_ROWS).await?;
@@ -108,10 +108,6 @@ async fn lift(call: Call, id: MemberId) -> Result<Response, Fault> {
     let actor = may_decide(&call)?;
     call.app.web.store.lift_suppression(actor, id, call.app.now()).await?;
     Ok(reply::see_other(&format!("/members/{id}?said=lifted")))
-}
-
-fn may_see(call: &Call) -> Result<(), Fault> {
-    if call.role().may_see_addresses() { Ok(()) } else { Err(Fault::Forbidden) }
 }
 
 fn may_decide(call: &Call) -> Result<Actor, Fault> {

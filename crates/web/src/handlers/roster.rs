@@ -70,15 +70,13 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
             at: row.settled_at.map(|ms| times.short(Timestamp::from_millis(ms))).unwrap_or_default(),
         });
     }
+    let suppression = store.suppression_of(&known.member).await?;
     let data = known.member.data;
-    let suppression = store.suppression(id).await?;
-    let suppressed =
-        suppression.filter(|suppression| suppression.holds_for(data.address.as_ref())).map(|suppression| {
-            // Why is the business of those who decide about it.
-            let why =
-                if clear { t.word("suppressed-say", suppression.kind) } else { t.get("suppressed-say") };
-            (why, times.long(suppression.since))
-        });
+    let suppressed = suppression.map(|suppression| {
+        // Why is the business of those who decide about it.
+        let why = if clear { t.word("suppressed-say", suppression.kind) } else { t.get("suppressed-say") };
+        (why, times.long(suppression.since))
+    });
     let mut s = shell(&call, data.name.clone());
     s.here = "members";
     let page = MemberPage {

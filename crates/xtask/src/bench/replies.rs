@@ -2,9 +2,12 @@
 //! storm is incident A's second half, two and a half times as large as the society: everybody
 //! answers to all, and every eleventh answer is a machine's.
 
-use super::{installation::Installation, sink::MailSink};
+use super::{
+    installation::Installation,
+    sink::{MailSink, wait_until_it_listens},
+};
 use crate::children::send_signal;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -21,9 +24,6 @@ const AUTO_REPLIES: usize = 1_000;
 /// Members' mail servers at the same time.
 const SERVERS: usize = 64;
 const ROUNDS: usize = 3;
-/// A sink that does not listen by then does not.
-const START_MAX: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a storm was like.
 struct Storm {
@@ -97,13 +97,7 @@ impl Sinkd {
             .spawn()
             .context("cannot run hansho-sinkd")?;
         let sink = Self { process, address };
-        let asked = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if asked.elapsed() > START_MAX {
-                bail!("hansho-sinkd does not listen");
-            }
-            thread::sleep(LOOK_INTERVAL);
-        }
+        wait_until_it_listens(address).context("hansho-sinkd")?;
         Ok(sink)
     }
 

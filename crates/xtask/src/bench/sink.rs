@@ -46,19 +46,25 @@ impl MailSink {
             .spawn()
             .context("cannot run smtp-sink")?;
         let sink = Self { server, address };
-        let asked = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if asked.elapsed() > START_MAX {
-                bail!("smtp-sink does not listen");
-            }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
+        wait_until_it_listens(address).context("smtp-sink")?;
         Ok(sink)
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Waits for a server that was just started.
+pub(super) fn wait_until_it_listens(address: SocketAddr) -> Result<()> {
+    let asked = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if asked.elapsed() > START_MAX {
+            bail!("nobody listens on {address}");
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(())
 }
 
 impl Drop for MailSink {
