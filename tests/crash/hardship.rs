@@ -58,9 +58,11 @@ async fn a_database_that_goes_away_and_comes_back_costs_nobody_anything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_server_that_crashes_and_recovers_costs_nobody_anything() {
     let Some(database) = fresh_postgres_to_crash().await else { return };
-    struck_three_times(database, async |outage, serve, _society| {
+    struck_three_times(database, async |outage, serve, society| {
         outage.crashes().await;
         serve.logs("the database does not answer").await;
+        // It recovers by itself; before that nobody can read the evidence either.
+        until("the server to be back", PATIENCE, async || society.store().ping().await.ok()).await;
     })
     .await;
 }
