@@ -61,8 +61,9 @@ async fn a_database_server_that_crashes_and_recovers_costs_nobody_anything() {
     struck_three_times(database, async |outage, serve, society| {
         outage.crashes().await;
         serve.logs("the database does not answer").await;
-        // It recovers by itself; before that nobody can read the evidence either.
-        until("the server to be back", PATIENCE, async || society.store().ping().await.ok()).await;
+        // The sessions this test held are gone as well.
+        until("a session to read the evidence in", PATIENCE, async || society.store().ping().await.ok())
+            .await;
     })
     .await;
 }

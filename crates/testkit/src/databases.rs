@@ -13,12 +13,13 @@
 use migrations::{core::Migrator as CoreMigrator, replies::Migrator as RepliesMigrator};
 use sea_orm_migration::{
     MigratorTrait,
-    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection},
+    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, Statement},
 };
 use std::{
     env, fmt,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -27,6 +28,9 @@ use tempfile::TempDir;
 const SERVER_VARIABLE: &str = "HANSHO_TEST_PG";
 /// The same of a server that a test may crash: nobody else uses it.
 const CRASHING_SERVER_VARIABLE: &str = "HANSHO_TEST_PG_CRASHING";
+/// As long as a crashed server may take to be back.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 /// With one of these set, a missing PostgreSQL fails the test instead of skipping half of it.
 const REQUIRING_VARIABLES: [&str; 2] = ["HANSHO_TEST_REQUIRE_PG", "CI"];
 
@@ -111,12 +115,25 @@ impl Outage {
         self.run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
     }
 
-    /// Crashes the server, which recovers from its log by itself: one of its processes is killed,
-    /// so it cannot trust the memory that all of them share, and ends every session.
+    /// Crashes the server, and waits until it has recovered from its log by itself: one of its
+    /// processes is killed, so it cannot trust the memory that all of them share, and ends every
+    /// session. It serves a new one only when the old ones are gone.
+    ///
+    /// # Panics
+    /// Where it does not let us, or is not back within [`RECOVERY_MAX`].
     pub async fn crashes(&self) {
+        let witness = self.admin().await;
+        let session = session_of(&witness).await.expect("the test server serves");
         // The shell is a child of the process that serves this session.
         let kill = "COPY (SELECT 1) TO PROGRAM 'kill -KILL $PPID'";
         let _session_is_gone = self.admin().await.execute_unprepared(kill).await;
+        // Until the server has noticed, it serves the others as if nothing had happened.
+        let recovered = async {
+            while session_of(&witness).await.is_none_or(|now| now == session) {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+        };
+        tokio::time::timeout(RECOVERY_MAX, recovered).await.expect("the server recovers");
     }
 
     async fn admin(&self) -> DatabaseConnection {
@@ -214,6 +231,13 @@ async fn migrate(database: &TestDatabase) {
     let replies = connect(&database.replies_url).await;
     RepliesMigrator::up(&replies, None).await.expect("the reply schema can be created");
     replies.close().await.expect("the reply connection closes");
+}
+
+/// The process that serves this connection, or `None` where the server does not answer.
+async fn session_of(connection: &DatabaseConnection) -> Option<i32> {
+    let asked = Statement::from_string(DatabaseBackend::Postgres, "SELECT pg_backend_pid()");
+    let row = connection.query_one_raw(asked).await.ok()??;
+    row.try_get_by_index(0).ok()
 }
 
 async fn connect(url: &str) -> DatabaseConnection {
