@@ -11,19 +11,19 @@
 mod error;
 mod reply;
 mod row;
+mod writer;
 
 pub use error::ReplyBoxError;
 pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
 
 use domain::{BroadcastId, ReplyClass, ReplyId};
-use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow, to_row};
+use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait, sea_query::Expr,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
 };
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use writer::Writer;
 
 /// One writes; the others serve pages. More only wait for the disk.
 const CONNECTIONS_MAX: u32 = 4;
@@ -39,8 +39,7 @@ const PAGE_ROWS_MAX: u64 = 500;
 #[derive(Clone, Debug)]
 pub struct ReplyBox {
     connection: DatabaseConnection,
-    // SQLite has one writer. Queueing for it here is fair; its own busy handler sleeps.
-    write_gate: Arc<Mutex<()>>,
+    writer: Writer,
 }
 
 impl ReplyBox {
@@ -73,7 +72,11 @@ impl ReplyBox {
         let connection = Database::connect(options)
             .await
             .map_err(|source| ReplyBoxError::Open { url: without_password(url), source })?;
-        Ok(Self { connection, write_gate: Arc::default() })
+        Ok(Self::over(connection))
+    }
+
+    fn over(connection: DatabaseConnection) -> Self {
+        Self { writer: Writer::start(connection.clone()), connection }
     }
 
     /// The connection, for migrations by the executables.
@@ -102,13 +105,9 @@ impl ReplyBox {
     ///
     /// # Errors
     /// [`ReplyBoxError::Query`]: nothing was stored.
-    pub async fn insert(&self, reply: &NewReply) -> Result<ReplyId, ReplyBoxError> {
-        let _gate = self.write_turn().await;
-        let stored = Entity::insert(to_row(reply))
-            .exec(&self.connection)
-            .await
-            .map_err(ReplyBoxError::query("store a reply"))?;
-        Ok(ReplyId::new(stored.last_insert_id))
+    pub async fn insert(&self, reply: NewReply) -> Result<ReplyId, ReplyBoxError> {
+        let ids = self.insert_all(vec![reply]).await?;
+        ids.into_iter().next().ok_or(ReplyBoxError::Corrupt { column: "id", row: 0 })
     }
 
     /// Stores the rows of one mail that came for several recipients: all or none, durable when
@@ -116,22 +115,8 @@ impl ReplyBox {
     ///
     /// # Errors
     /// [`ReplyBoxError::Query`]: nothing was stored.
-    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that begins transactions")]
-    pub async fn insert_all(&self, replies: &[NewReply]) -> Result<Vec<ReplyId>, ReplyBoxError> {
-        let failed = || ReplyBoxError::query("store the rows of a mail");
-        let _gate = self.write_turn().await;
-        let mode = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let tx = self.connection.begin_with_options(mode).await.map_err(failed())?;
-        let mut ids = Vec::with_capacity(replies.len());
-        for reply in replies {
-            let stored = Entity::insert(to_row(reply)).exec(&tx).await.map_err(failed())?;
-            ids.push(ReplyId::new(stored.last_insert_id));
-        }
-        tx.commit().await.map_err(failed())?;
-        Ok(ids)
+    pub async fn insert_all(&self, replies: Vec<NewReply>) -> Result<Vec<ReplyId>, ReplyBoxError> {
+        self.writer.store(replies).await.map_err(ReplyBoxError::query("store a reply"))
     }
 
     /// The newest replies that `filter` lets through, newest first; `before` continues a list.
@@ -248,13 +233,6 @@ impl ReplyBox {
             .map_err(ReplyBoxError::query("list replies"))?;
         rows.into_iter().map(ReplySummary::try_from).collect()
     }
-
-    async fn write_turn(&self) -> Option<MutexGuard<'_, ()>> {
-        match self.connection.get_database_backend() {
-            DbBackend::Sqlite => Some(self.write_gate.lock().await),
-            _ => None,
-        }
-    }
 }
 
 fn without_password(url: &str) -> String {
@@ -268,7 +246,7 @@ fn without_password(url: &str) -> String {
 mod tests {
     use super::*;
     use domain::{MemberId, Timestamp};
-    use sea_orm::ConnectionTrait;
+    use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait};
     use sea_orm_migration::MigratorTrait;
 
     async fn empty_box(folder: &tempfile::TempDir) -> (ReplyBox, String) {
@@ -307,10 +285,10 @@ mod tests {
         };
         #[expect(clippy::disallowed_methods, reason = "the test holds a lock")]
         let held = other.connection.begin_with_options(lock).await.expect("lock");
-        let error = replies.insert(&reply(1)).await.expect_err("locked");
+        let error = replies.insert(reply(1)).await.expect_err("locked");
         assert!(error.is_temporary(), "{error:?}");
         held.rollback().await.expect("unlock");
-        replies.insert(&reply(1)).await.expect("recovered");
+        replies.insert(reply(1)).await.expect("recovered");
     }
 
     #[tokio::test]
@@ -319,13 +297,13 @@ mod tests {
         let (_, url) = empty_box(&folder).await;
         // The limit holds for one connection, so there is only one.
         let connection = Database::connect(&url).await.expect("open");
-        let replies = ReplyBox { connection, write_gate: Arc::default() };
+        let replies = ReplyBox::over(connection);
         let small = "PRAGMA max_page_count = 20";
         replies.connection.execute_unprepared(small).await.expect("a small disk");
-        let error = replies.insert_all(&[reply(1), reply(200_000)]).await.expect_err("full");
+        let error = replies.insert_all(vec![reply(1), reply(200_000)]).await.expect_err("full");
         assert!(error.is_temporary(), "{error:?}");
         assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 0);
-        replies.insert_all(&[reply(1), reply(2)]).await.expect("small mails still fit");
+        replies.insert_all(vec![reply(1), reply(2)]).await.expect("small mails still fit");
         assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 2);
     }
 

@@ -3,7 +3,9 @@
 
 use domain::{BroadcastId, MemberId, ReplyClass, ReplyId, Timestamp};
 use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyFilter};
+use sea_orm_migration::sea_orm::ConnectionTrait;
 use testkit::{fresh_databases, fresh_sqlite};
+use tokio::task::JoinSet;
 
 fn reply(broadcast: i64, member: i64, class: ReplyClass) -> NewReply {
     NewReply {
@@ -44,7 +46,7 @@ async fn what_goes_in_comes_out_byte_for_byte() {
             raw: (0..=255).cycle().take(300_000).collect::<Vec<u8>>().into(),
             ..reply(i64::from(i32::MAX) + 7, i64::from(i32::MAX) + 8, ReplyClass::BounceHard)
         };
-        let id = replies.insert(&given).await.expect("insert");
+        let id = replies.insert(given.clone()).await.expect("insert");
         let found = replies.get(id).await.expect("get").expect("the row");
         assert_eq!(found.raw, given.raw.to_vec());
         assert_eq!(found.sha256.len(), 64);
@@ -65,7 +67,7 @@ async fn what_goes_in_comes_out_byte_for_byte() {
 async fn a_nul_in_a_header_loses_no_reply() {
     on_each_engine(|replies| async move {
         let given = NewReply { subject: "a\0b".to_owned(), ..reply(1, 1, ReplyClass::HumanReply) };
-        let id = replies.insert(&given).await.expect("insert");
+        let id = replies.insert(given.clone()).await.expect("insert");
         let found = replies.get(id).await.expect("get").expect("the row");
         assert_eq!(found.summary.subject, "a\u{fffd}b");
         assert_eq!(found.raw, given.raw.to_vec());
@@ -78,7 +80,7 @@ async fn lists_go_backwards_by_class_and_broadcast() {
     on_each_engine(|replies| async move {
         for member in 1..=6 {
             let class = if member % 2 == 0 { ReplyClass::AutoReply } else { ReplyClass::HumanReply };
-            replies.insert(&reply(member % 3, member, class)).await.expect("insert");
+            replies.insert(reply(member % 3, member, class)).await.expect("insert");
         }
         let members =
             |page: Vec<replybox::ReplySummary>| page.iter().map(|r| r.member.get()).collect::<Vec<_>>();
@@ -111,8 +113,8 @@ async fn lists_go_backwards_by_class_and_broadcast() {
 #[tokio::test]
 async fn the_rows_of_one_mail_are_stored_together() {
     on_each_engine(|replies| async move {
-        let rows = [reply(1, 1, ReplyClass::HumanReply), reply(1, 2, ReplyClass::HumanReply)];
-        let ids = replies.insert_all(&rows).await.expect("insert");
+        let rows = vec![reply(1, 1, ReplyClass::HumanReply), reply(1, 2, ReplyClass::HumanReply)];
+        let ids = replies.insert_all(rows).await.expect("insert");
         assert_eq!(ids.len(), 2);
         let second = replies.get(ids[1]).await.expect("get").expect("the row");
         assert_eq!(second.summary.member, MemberId::new(2));
@@ -121,10 +123,49 @@ async fn the_rows_of_one_mail_are_stored_together() {
 }
 
 #[tokio::test]
+async fn each_of_a_crowd_that_comes_at_once_is_told_its_own_rows() {
+    on_each_engine(|replies| async move {
+        let mut crowd = JoinSet::new();
+        for member in 1..=500 {
+            let (replies, mail) = (replies.clone(), reply(1, member, ReplyClass::HumanReply));
+            crowd.spawn(async move { (member, replies.insert(mail).await.expect("stored")) });
+        }
+        while let Some(told) = crowd.join_next().await {
+            let (member, id) = told.expect("no panic");
+            let stored = replies.get(id).await.expect("get").expect("the row");
+            assert_eq!(stored.summary.member, MemberId::new(member));
+        }
+        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 500);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_stored_does_not_cost_those_beside_it() {
+    on_each_engine(|replies| async move {
+        // No database takes a row twice.
+        let index = "CREATE UNIQUE INDEX no_thirteenth ON reply (member_id)";
+        replies.connection().execute_unprepared(index).await.expect("an index");
+        replies.insert(reply(1, 13, ReplyClass::HumanReply)).await.expect("the first");
+        let mut crowd = JoinSet::new();
+        for member in 1..=40 {
+            let (replies, mail) = (replies.clone(), reply(1, member, ReplyClass::HumanReply));
+            crowd.spawn(async move { (member, replies.insert(mail).await) });
+        }
+        while let Some(told) = crowd.join_next().await {
+            let (member, stored) = told.expect("no panic");
+            assert_eq!(stored.is_ok(), member != 13, "{member}: {stored:?}");
+        }
+        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 40);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_file_keeps_a_rollback_journal_so_that_another_os_user_can_read_it() {
     let database = fresh_sqlite().await;
     let replies = ReplyBox::connect(&database.replies_url).await.expect("open");
-    replies.insert(&reply(1, 1, ReplyClass::HumanReply)).await.expect("insert");
+    replies.insert(reply(1, 1, ReplyClass::HumanReply)).await.expect("insert");
     let path = database.folder().join("replies.db");
     let header = std::fs::read(&path).expect("the file");
     // <https://www.sqlite.org/fileformat.html> §1.3.3: 1 = rollback journal, 2 = WAL.

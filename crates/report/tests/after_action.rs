@@ -81,9 +81,9 @@ impl Drill {
         let (class, member) = (ReplyClass::BounceHard, MemberId::new(4));
         self.store.note_bounce(bounce, self.notice, member, class, Some("5.1.1"), now).await.expect("noted");
         for class in [ReplyClass::BounceHard, ReplyClass::HumanReply, ReplyClass::HumanReply] {
-            self.replybox.insert(&reply(self.notice, class)).await.expect("stored");
+            self.replybox.insert(reply(self.notice, class)).await.expect("stored");
         }
-        self.replybox.insert(&reply(BroadcastId::new(999), ReplyClass::HumanReply)).await.expect("stored");
+        self.replybox.insert(reply(BroadcastId::new(999), ReplyClass::HumanReply)).await.expect("stored");
         self.store.settle_inject(injects[0].id, InjectState::Released, now).await.expect("released");
         self.store.settle_inject(injects[1].id, InjectState::Missed, now).await.expect("missed");
     }

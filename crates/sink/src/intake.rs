@@ -136,7 +136,7 @@ impl Intake {
             raw: raw.clone(),
         };
         let rows: Vec<NewReply> = recipients.iter().map(row).collect();
-        match self.replybox.insert_all(&rows).await {
+        match self.replybox.insert_all(rows).await {
             Ok(ids) => {
                 info!(reply.class = %reading.class, reply.rows = ids.len(), reply.size = raw.len(), "reply stored");
                 Ok(())

@@ -79,7 +79,7 @@ impl Desk {
     }
 
     async fn receive(&self, member: i64, class: ReplyClass, status: Option<&str>) -> ReplyId {
-        self.replybox.insert(&self.reply(member, class, status)).await.expect("stored")
+        self.replybox.insert(self.reply(member, class, status)).await.expect("stored")
     }
 
     async fn ledger(&self) -> Vec<LedgerRow> {
@@ -185,7 +185,7 @@ async fn a_wish_to_be_erased_is_told_from_one_to_receive_nothing() {
     for desk in Desk::each().await {
         let wish =
             NewReply { reason: Some("erasure".into()), ..desk.reply(3, ReplyClass::Unsubscribe, None) };
-        desk.replybox.insert(&wish).await.expect("stored");
+        desk.replybox.insert(wish).await.expect("stored");
         let mut triage = desk.triage().await;
         desk.look(&mut triage).await;
         assert_eq!(desk.open().await, [("erasure", 3)]);
@@ -254,7 +254,7 @@ async fn a_storm_longer_than_a_page_is_looked_at_to_its_end_and_only_once() {
                 desk.reply(1 + n % PEOPLE, class, None)
             })
             .collect();
-        desk.replybox.insert_all(&storm).await.expect("stored");
+        desk.replybox.insert_all(storm).await.expect("stored");
         let mut triage = desk.triage().await;
         assert_eq!(desk.look(&mut triage).await, 450);
         assert_eq!(desk.store.bounces(desk.broadcast).await.expect("listed").len(), 150);

@@ -126,7 +126,7 @@ impl Site {
         let mut stage = Stage { store: &store, desk: &desk, clock: &clock, people: &people };
         let (exercise, sent) = stage.drill(&ids).await;
         let draft = stage.draft("actual-draft", Nature::Actual).await;
-        replies.insert(&reply(sent, ids[0], clock.now())).await.expect("a reply");
+        replies.insert(reply(sent, ids[0], clock.now())).await.expect("a reply");
         let bound = web::bind(Web {
             store: store.clone(),
             replybox: Some(replies),
