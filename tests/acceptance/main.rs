@@ -5,3 +5,4 @@ mod bad_input;
 mod contract;
 mod demonstration;
 mod installation;
+mod rented_mailbox;

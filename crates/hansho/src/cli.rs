@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// The service.
     Serve {
-        /// Only these parts; all by default.
+        /// Only these parts; all that are configured by default.
         #[arg(long, value_enum)]
         role: Vec<ServeRole>,
     },
@@ -101,6 +101,8 @@ pub(crate) enum ServeRole {
     Broadcaster,
     /// Receiving replies.
     Sink,
+    /// Fetching replies from a rented mailbox, where `pickup.url` names one.
+    Pickup,
 }
 
 #[derive(Debug, Subcommand)]

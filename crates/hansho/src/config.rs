@@ -9,6 +9,7 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 use notice::{Dkim, SenderAddress};
+use pickup::{MailboxUrl, PickupSettings};
 use serde::Deserialize;
 use sink::TlsFiles;
 use std::{
@@ -31,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) relay: Relay,
     pub(crate) broadcast: Broadcast,
     pub(crate) sink: SinkSection,
+    pickup: Option<PickupSection>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -212,6 +214,13 @@ enum ProtocolWord {
     Lmtp,
 }
 
+/// `[pickup]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PickupSection {
+    url: Secret,
+}
+
 /// A value, or a file that holds it. Never shown.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
@@ -349,6 +358,20 @@ impl Config {
             "broadcast.one_click_unsubscribe needs a site.public_url with https:// (RFC 8058)"
         );
         self.operators()?;
+        self.check_pickup()
+    }
+
+    fn check_pickup(&self) -> Result<()> {
+        let Some(pickup) = self.pickup()? else { return Ok(()) };
+        ensure!(
+            self.sink_protocol() == sink::Protocol::Lmtp,
+            "pickup hands replies to the sink by LMTP: set sink.protocol = \"lmtp\""
+        );
+        ensure!(
+            self.site.environment != Environment::Rehearsal || pickup.mailbox.is_local(),
+            "site.environment is \"rehearsal\", so pickup.url may only name a mailbox on this machine: \
+             it would empty the one that real replies come to"
+        );
         Ok(())
     }
 
@@ -465,6 +488,13 @@ impl Config {
     /// One of them is missing.
     pub(crate) fn sink_tls(&self) -> Result<Option<TlsFiles>> {
         Ok(TlsFiles::configured(&self.folder, self.sink.certificate.clone(), self.sink.key.clone())?)
+    }
+
+    /// `[pickup]`, where there is one.
+    pub(crate) fn pickup(&self) -> Result<Option<PickupSettings>> {
+        let Some(section) = &self.pickup else { return Ok(None) };
+        let mailbox: MailboxUrl = section.url.read(&self.folder)?.parse().context("pickup.url")?;
+        Ok(Some(PickupSettings { mailbox, sink: self.sink.listen, domain: self.sink.domain.clone() }))
     }
 
     /// `sink.protocol`.

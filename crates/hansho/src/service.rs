@@ -1,8 +1,9 @@
 //! The running parts of an installation, started together and drained together.
 
 use crate::{cli::ServeRole, config, entropy, installation::Installation};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use broadcaster::{Broadcaster, Tcp};
+use pickup::Pickup;
 use scheduler::Timeline;
 use sink::{Sink, SinkSettings};
 use std::{net::SocketAddr, sync::Arc};
@@ -52,6 +53,9 @@ impl Service {
                 Ok("web")
             });
         }
+        if wants(ServeRole::Pickup) {
+            service.start_pickup(installation, roles)?;
+        }
         if wants(ServeRole::Scheduler) {
             service.start_scheduler(installation).await?;
         }
@@ -59,6 +63,20 @@ impl Service {
             service.start_broadcaster(installation)?;
         }
         Ok(service)
+    }
+
+    /// A mailbox is rented by few; to ask for this part alone without one is a mistake.
+    fn start_pickup(&mut self, installation: &Installation, roles: &[ServeRole]) -> Result<()> {
+        let Some(settings) = installation.config.pickup()? else {
+            ensure!(roles.is_empty(), "there is no mailbox to pick replies up from: set pickup.url");
+            return Ok(());
+        };
+        let stop = self.shutdown.clone();
+        self.parts.spawn(async move {
+            Pickup::new(settings).run(stop).await;
+            Ok("pickup")
+        });
+        Ok(())
     }
 
     async fn start_scheduler(&mut self, installation: &Installation) -> Result<()> {

@@ -27,9 +27,14 @@ const POSTFIX: Need = Need {
     },
 };
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     POSTGRES,
     POSTFIX,
+    Need {
+        what: "the IMAP server Dovecot",
+        package: "dovecot-imapd",
+        is_there: || Path::new("/usr/lib/dovecot/imap").is_file(),
+    },
     Need { what: "the Chromium browser", package: "chromium", is_there: || is_on_path("chromium") },
     Need { what: "chromedriver", package: "chromium-driver", is_there: || is_on_path("chromedriver") },
     Need { what: "a font with Japanese glyphs", package: "fonts-noto-cjk", is_there: has_japanese_font },

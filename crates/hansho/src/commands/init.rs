@@ -108,6 +108,9 @@ domain = {sink_domain}
 # certificate = "fullchain.pem"      # with `key`: offers STARTTLS; both are read again when they are renewed
 # key = "privkey.pem"
 # suppress = "automatic"             # dead addresses and complaints: send nothing more without asking a person
+
+# [pickup]                           # where no MX can point here: a mailbox that takes every address of sink.domain
+# url = "imaps://user:password@imap.example.jp"  # @ in the user as %40; needs sink.protocol = "lmtp"
 "#,
         organization = quoted(organization),
         contact = quoted(&admin.reveal()),
