@@ -255,8 +255,8 @@ pub(crate) enum BroadcastCommand {
     /// One row per recipient.
     Ledger {
         id: BroadcastId,
-        #[arg(long, value_enum, default_value_t = LedgerFormat::Csv)]
-        format: LedgerFormat,
+        #[arg(long, value_enum, default_value_t = TableFormat::Csv)]
+        format: TableFormat,
     },
     /// Everything that was tried for one recipient.
     Attempts {
@@ -304,7 +304,7 @@ pub(crate) struct NewNoticeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LedgerFormat {
+pub(crate) enum TableFormat {
     Csv,
     Jsonl,
 }
@@ -358,6 +358,15 @@ pub(crate) enum ReplyCommand {
     },
     Show {
         id: ReplyId,
+    },
+    /// All of them, the oldest first, with whom they came for and their text.
+    Export {
+        #[arg(long)]
+        class: Option<ReplyClass>,
+        #[arg(long)]
+        broadcast: Option<BroadcastId>,
+        #[arg(long, value_enum, default_value = "csv")]
+        format: TableFormat,
     },
     /// Classify raw mail files; needs no configuration.
     Classify {

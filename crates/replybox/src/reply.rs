@@ -138,3 +138,12 @@ pub struct ReplyFilter {
     /// Only answers to this notice.
     pub broadcast: Option<BroadcastId>,
 }
+
+impl ReplyFilter {
+    /// Whether this reply is one of them.
+    #[must_use]
+    pub fn lets_through(self, reply: &ReplySummary) -> bool {
+        self.class.is_none_or(|class| class == reply.class)
+            && self.broadcast.is_none_or(|broadcast| broadcast == reply.broadcast)
+    }
+}

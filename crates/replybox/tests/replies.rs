@@ -4,7 +4,7 @@
 use domain::{BroadcastId, MemberId, ReplyClass, ReplyId, Timestamp};
 use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyFilter};
 use sea_orm_migration::sea_orm::ConnectionTrait;
-use testkit::{fresh_databases, fresh_sqlite};
+use testkit::{fresh_databases, fresh_postgres, fresh_sqlite};
 use tokio::task::JoinSet;
 
 fn reply(broadcast: i64, member: i64, class: ReplyClass) -> NewReply {
@@ -172,4 +172,53 @@ async fn the_file_keeps_a_rollback_journal_so_that_another_os_user_can_read_it()
     assert_eq!(header[18..20], [1, 1]);
     let reader = ReplyBox::connect(&format!("sqlite://{}?mode=ro", path.display())).await.expect("a reader");
     assert_eq!(reader.count_for(BroadcastId::new(1)).await.expect("count"), 1);
+}
+
+/// The roles of `deploy/roles.sql`, as an engineer makes them.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the engineer's psql")]
+async fn on_postgresql_the_role_of_the_sink_can_store_replies_and_nothing_else() {
+    let Some(database) = fresh_postgres().await else { return };
+    let roles = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/roles.sql");
+    for _twice in 0..2 {
+        let made = std::process::Command::new("psql")
+            .args([
+                &database.replies_url,
+                "-q",
+                "-v",
+                "sink_password=s",
+                "-v",
+                "retention_password=r",
+                "-f",
+                roles,
+            ])
+            .output()
+            .expect("psql runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let (_, server) = database.replies_url.rsplit_once('@').expect("a user in the URL");
+    let sink =
+        ReplyBox::connect(&format!("postgres://hansho_sink:s@{server}")).await.expect("the role signs in");
+    sink.check_schema().await.expect("it sees that there is a table");
+    let given = reply(1, 2, ReplyClass::HumanReply);
+    let ids = sink.insert_all(vec![given.clone(), given]).await.expect("it stores");
+    assert!(sink.get(ids[0]).await.is_err(), "it reads no reply");
+    for beyond in [
+        "SELECT subject FROM reply",
+        "SELECT raw FROM reply",
+        "UPDATE reply SET class = 'other'",
+        "DELETE FROM reply",
+        "TRUNCATE reply",
+        "SELECT * FROM member",
+        "SELECT * FROM delivery",
+        "SELECT * FROM broadcast",
+        "SELECT * FROM staff",
+        "INSERT INTO staff_mail DEFAULT VALUES",
+        "CREATE TABLE mine (x int)",
+    ] {
+        let refused = sink.connection().execute_unprepared(beyond).await.expect_err(beyond).to_string();
+        assert!(refused.contains("permission denied"), "{beyond}: {refused}");
+    }
+    let office = ReplyBox::connect(&database.replies_url).await.expect("open");
+    assert_eq!(office.count_for(BroadcastId::new(1)).await.expect("count"), 2);
 }

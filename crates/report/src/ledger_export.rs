@@ -1,5 +1,6 @@
 //! The ledger as people and scripts take it away: one line per recipient.
 
+use crate::csv_pages::CsvLine;
 use domain::{Timestamp, spreadsheet_safe};
 use store::LedgerRow;
 
@@ -40,28 +41,11 @@ impl From<LedgerRow> for LedgerLine {
     }
 }
 
-/// The next page of a CSV export.
-#[derive(Debug, Default)]
-pub struct LedgerCsv {
-    begun: bool,
-}
-
-impl LedgerCsv {
-    /// These rows as CSV; the first page brings the heading. What a relay or a roster wrote
-    /// cannot become a formula in a spreadsheet.
-    ///
-    /// # Errors
-    /// None in practice: the rows are written to memory.
-    pub fn page(&mut self, rows: Vec<LedgerRow>) -> Result<Vec<u8>, csv::Error> {
-        let mut out = csv::WriterBuilder::new().has_headers(!self.begun).from_writer(Vec::new());
-        self.begun |= !rows.is_empty();
-        for row in rows {
-            let mut line = LedgerLine::from(row);
-            line.member_no = spreadsheet_safe(&line.member_no);
-            line.address = spreadsheet_safe(&line.address);
-            line.reply = line.reply.as_deref().map(spreadsheet_safe);
-            out.serialize(line)?;
-        }
-        out.into_inner().map_err(|unwritten| unwritten.into_error().into())
+impl CsvLine for LedgerLine {
+    fn spreadsheet_safe(mut self) -> Self {
+        self.member_no = spreadsheet_safe(&self.member_no);
+        self.address = spreadsheet_safe(&self.address);
+        self.reply = self.reply.as_deref().map(spreadsheet_safe);
+        self
     }
 }

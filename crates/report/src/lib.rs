@@ -2,11 +2,15 @@
 //! about it afterwards. Figures come from rows; nothing here is estimated or remembered.
 
 mod after_action;
+mod csv_pages;
 mod ledger_export;
+mod reply_export;
 mod situation;
 
 pub use after_action::{AfterAction, AnswerTimes, NoticeFigures, QuestionFigures, SheetFigures};
-pub use ledger_export::{LedgerCsv, LedgerLine};
+pub use csv_pages::{CsvLine, CsvPages};
+pub use ledger_export::LedgerLine;
+pub use reply_export::{ReplyExport, ReplyLine};
 pub use situation::{Asked, Situation};
 
 /// Why a report cannot be drawn.

@@ -6,7 +6,7 @@ use domain::{
     SmtpReply, StaffId, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
-use report::{AfterAction, LedgerCsv, Situation};
+use report::{AfterAction, CsvPages, LedgerLine, Situation};
 use std::{sync::Arc, time::Duration};
 use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
 use testkit::{SystemClock, TestDatabase, fresh_databases, release};
@@ -295,7 +295,7 @@ async fn a_reminder_is_no_sheet_of_its_own() {
 #[tokio::test]
 async fn the_ledger_export_has_one_line_per_recipient_and_no_formula() {
     for drill in Drill::each().await {
-        let mut csv = LedgerCsv::default();
+        let mut csv = CsvPages::default();
         let mut text = Vec::new();
         let mut after = 0;
         loop {
@@ -303,7 +303,7 @@ async fn the_ledger_export_has_one_line_per_recipient_and_no_formula() {
                 drill.store.ledger_page(drill.notice, LedgerFilter::default(), after, 4).await.expect("read");
             let Some(last) = page.last() else { break };
             after = last.id;
-            text.extend(csv.page(page).expect("written"));
+            text.extend(csv.page(page.into_iter().map(LedgerLine::from)).expect("written"));
         }
         let text = String::from_utf8(text).expect("UTF-8");
         let lines: Vec<&str> = text.lines().collect();

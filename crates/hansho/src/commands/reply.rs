@@ -1,11 +1,19 @@
 //! `hansho reply …`: what came back.
 
-use crate::{cli::ReplyCommand, installation::Installation, output::Format};
+use crate::{
+    cli::{ReplyCommand, TableFormat},
+    installation::Installation,
+    output::Format,
+};
 use anyhow::{Context, Result};
 use domain::ReplyClass;
 use replybox::{ReplyFilter, ReplySummary, StoredReply};
+use report::{CsvPages, ReplyExport};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{
+    io::{BufWriter, Write},
+    path::PathBuf,
+};
 use store::StoreError;
 
 #[derive(Serialize)]
@@ -59,7 +67,30 @@ pub(super) async fn run(installation: &Installation, command: ReplyCommand, form
                 )
             })
         }
+        ReplyCommand::Export { class, broadcast, format } => {
+            export(installation, ReplyFilter { class, broadcast }, format).await
+        }
         ReplyCommand::Classify { files } => classify(&files),
+    }
+}
+
+async fn export(installation: &Installation, filter: ReplyFilter, format: TableFormat) -> Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut csv = CsvPages::default();
+    let mut export = ReplyExport::new(&installation.store, &installation.replybox, filter);
+    loop {
+        let page = export.next_page().await?;
+        if page.is_empty() {
+            return Ok(out.flush()?);
+        }
+        match format {
+            TableFormat::Csv => out.write_all(&csv.page(page)?)?,
+            TableFormat::Jsonl => {
+                for line in page {
+                    writeln!(out, "{}", serde_json::to_string(&line)?)?;
+                }
+            }
+        }
     }
 }
 

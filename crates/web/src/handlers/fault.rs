@@ -9,6 +9,7 @@ use crate::{
 };
 use domain::{Refusal, Rule};
 use replybox::ReplyBoxError;
+use report::ReportError;
 use scheduler::DeskError;
 use std::error::Error;
 use store::StoreError;
@@ -79,6 +80,15 @@ impl From<DeskError> for Fault {
         match error {
             DeskError::Store(error) => error.into(),
             error @ (DeskError::Compose(_) | DeskError::Stored { .. }) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<ReportError> for Fault {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Store(error) => error.into(),
+            ReportError::ReplyBox(error) => error.into(),
         }
     }
 }

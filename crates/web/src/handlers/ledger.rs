@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use domain::{BroadcastId, DeliveryState, EmailAddress, Timestamp};
-use report::LedgerCsv;
+use report::{CsvPages, LedgerLine};
 use store::{LedgerFilter, LedgerRow};
 use warp::reply::Response;
 
@@ -64,13 +64,16 @@ pub(crate) async fn csv(call: Call, id: BroadcastId) -> Result<Response, Fault> 
     store.record(actor, "ledger-exported", format!("broadcast:{id}"), call.app.now()).await?;
     // The mark makes spreadsheet programs read it as UTF-8.
     let mut file = Vec::from("\u{feff}");
-    let mut csv = LedgerCsv::default();
+    let mut csv = CsvPages::default();
     let mut after = 0;
     loop {
         let rows = store.ledger_page(id, LedgerFilter::default(), after, FILE_ROWS).await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
-        file.extend(csv.page(rows).map_err(|error| Fault::Internal(Box::new(error)))?);
+        file.extend(
+            csv.page(rows.into_iter().map(LedgerLine::from))
+                .map_err(|error| Fault::Internal(Box::new(error)))?,
+        );
     }
     let name = format!("ledger-{id}.csv");
     Ok(reply::download(Bytes::from(file), &name, "text/csv; charset=utf-8"))

@@ -121,6 +121,10 @@ fn staff(routes: &mut Routes) {
     routes.add(post("exercises.stop", "/exercises/{id}/stop", Door::Staff), path, exercises::stop);
     let path = warp::path!("replies").map(|| ());
     routes.add(get("replies", "/replies", Door::Staff), path, replies::list);
+    let path = warp::path!("replies" / "events").map(|| ());
+    routes.add(get("replies.events", "/replies/events", Door::Staff), path, replies::live);
+    let path = warp::path!("replies.csv").map(|| ());
+    routes.add(get("replies.csv", "/replies.csv", Door::Staff), path, replies::csv);
     let path = warp::path!("replies" / ReplyId);
     routes.add(get("replies.show", "/replies/{id}", Door::Staff), path, replies::show);
     let path = warp::path!("replies" / ReplyId / "raw");

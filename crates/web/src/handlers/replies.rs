@@ -5,61 +5,165 @@
 //! an attachment of no known type in a sandbox. Onlookers and approvers do not see replies:
 //! they hold addresses (law 12).
 
-use super::{Fault, reply, sees_addresses, shell};
+use super::{
+    Fault,
+    events::{self, Moment},
+    reply, sees_addresses, shell,
+};
 use crate::{
     filters::Call,
     i18n::Texts,
-    pages::{RepliesPage, ReplyMember, ReplyPage, ReplyRow, Times, grouped, html},
+    pages::{RepliesList, RepliesPage, ReplyKind, ReplyMember, ReplyPage, ReplyRow, Times, grouped, html},
 };
 use bytes::Bytes;
-use domain::{BroadcastId, ReplyClass, ReplyId};
-use replybox::{ReplyBox, ReplyFilter};
+use domain::ReplyId;
+use replybox::{ReplyBox, ReplyFilter, ReplySummary};
+use report::{CsvPages, ReplyExport};
 use warp::reply::Response;
 
 /// A screen and a half.
-const ROWS: u64 = 50;
+const ROWS: usize = 50;
+/// Looked through for one screen of those that nobody has read.
+const LOOKED_THROUGH_MAX: usize = 5_000;
 
-/// The list, newest first.
+/// Which replies a list shows.
+#[derive(Clone, Copy)]
+struct Chosen {
+    filter: ReplyFilter,
+    unread: bool,
+    before: Option<ReplyId>,
+}
+
+impl Chosen {
+    fn of(call: &Call) -> Self {
+        let filter = ReplyFilter {
+            class: call.query.get("class").parse().ok(),
+            broadcast: call.query.get("broadcast").parse().ok(),
+        };
+        let unread = call.query.get("unread") == "1";
+        Self { filter, unread, before: call.query.get("before").parse().ok() }
+    }
+
+    /// The same as a query.
+    fn query(self) -> String {
+        let class = self.filter.class.map(|class| format!("class={class}"));
+        let broadcast = self.filter.broadcast.map(|id| format!("broadcast={id}"));
+        let unread = self.unread.then(|| "unread=1".to_owned());
+        let before = self.before.map(|id| format!("before={id}"));
+        [class, broadcast, unread, before].into_iter().flatten().collect::<Vec<_>>().join("&")
+    }
+}
+
+/// The list, newest first. The first page is live: replies appear as they come.
 pub(crate) async fn list(call: Call, (): ()) -> Result<Response, Fault> {
-    let replies = open(&call)?;
+    let chosen = Chosen::of(&call);
+    let list = html(&listed(&call, chosen).await?);
+    let t = call.texts();
+    let mut s = shell(&call, t.get("replies-title"));
+    (s.here, s.live) = ("replies", chosen.before.is_none());
+    Ok(reply::html(html(&RepliesPage { s, t, query: chosen.query(), list })))
+}
+
+/// Its live part.
+pub(crate) async fn live(call: Call, (): ()) -> Result<Response, Fault> {
+    open(&call)?;
+    let chosen = Chosen { before: None, ..Chosen::of(&call) };
+    events::stream(call, move |call| async move {
+        let list = html(&listed(&call, chosen).await?);
+        Ok(Moment { stamp: String::new(), parts: vec![("replies", list)] })
+    })
+}
+
+async fn listed(call: &Call, chosen: Chosen) -> Result<RepliesList, Fault> {
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
-    let class: Option<ReplyClass> = call.query.get("class").parse().ok();
-    let broadcast: Option<BroadcastId> = call.query.get("broadcast").parse().ok();
-    let before: Option<ReplyId> = call.query.get("before").parse().ok();
-    let found = replies.page(ReplyFilter { class, broadcast }, before, ROWS).await?;
-    let ids: Vec<ReplyId> = found.iter().map(|reply| reply.id).collect();
-    let read = call.app.web.store.read_replies(&ids).await?;
+    let (found, next) = find(call, chosen).await?;
     let mut rows = Vec::with_capacity(found.len());
-    for reply in &found {
+    for (reply, read) in found {
         let member = call.app.web.store.member(reply.member).await?;
         rows.push(ReplyRow {
             id: reply.id,
             class: reply.class,
-            subject: subject(&call, &reply.subject),
+            subject: subject(call, &reply.subject),
             excerpt: reply.excerpt.split_whitespace().collect::<Vec<_>>().join(" "),
             member: member.map_or_else(
                 || t.get("reply-member-gone"),
                 |known| format!("{} {}", known.member.data.member_no, known.member.data.name),
             ),
             at: times.short(reply.received_at),
-            read: read.contains(&reply.id),
+            read,
         });
     }
-    let counts = replies.counts().await?;
-    let mut s = shell(&call, t.get("replies-title"));
-    s.here = "replies";
-    let page = RepliesPage {
-        s,
-        t,
-        class: class.map(|class| class.to_string()).unwrap_or_default(),
-        broadcast: broadcast.map(|id| id.to_string()).unwrap_or_default(),
-        scope: broadcast.map(|id| format!("?broadcast={id}")).unwrap_or_default(),
-        classes: counts.into_iter().map(|(class, count)| (class, grouped(count))).collect(),
-        next: (ids.len() as u64 == ROWS).then(|| ids.last().copied()).flatten(),
-        rows,
+    let replies = open(call)?;
+    let counts = match chosen.filter.broadcast {
+        Some(broadcast) => replies.counts_for(broadcast).await?,
+        None => replies.counts().await?,
     };
-    Ok(reply::html(html(&page)))
+    let link = |class, unread| {
+        let filter = ReplyFilter { class, ..chosen.filter };
+        format!("/replies?{}", Chosen { filter, unread, before: None }.query())
+    };
+    let class = chosen.filter.class;
+    let kind = |(word, count)| ReplyKind {
+        class: word,
+        count: grouped(count),
+        link: link(Some(word), chosen.unread),
+        chosen: class == Some(word),
+    };
+    Ok(RepliesList {
+        t,
+        all: (link(None, chosen.unread), class.is_none()),
+        kinds: counts.into_iter().map(kind).collect(),
+        unread: (link(class, !chosen.unread), chosen.unread),
+        next: next.map(|before| format!("/replies?{}", Chosen { before: Some(before), ..chosen }.query())),
+        rows,
+    })
+}
+
+/// A screen of replies with whether somebody has read them, and where the next one begins.
+async fn find(call: &Call, chosen: Chosen) -> Result<(Vec<(ReplySummary, bool)>, Option<ReplyId>), Fault> {
+    let replies = open(call)?;
+    let (mut found, mut before, mut looked_through) = (Vec::new(), chosen.before, 0);
+    while found.len() < ROWS && looked_through < LOOKED_THROUGH_MAX {
+        let page = replies.page(chosen.filter, before, ROWS as u64).await?;
+        let ids: Vec<ReplyId> = page.iter().map(|reply| reply.id).collect();
+        let read = call.app.web.store.read_replies(&ids).await?;
+        looked_through += page.len();
+        let full = page.len() == ROWS;
+        for reply in page {
+            before = Some(reply.id);
+            let is_read = read.contains(&reply.id);
+            if !(chosen.unread && is_read) {
+                found.push((reply, is_read));
+            }
+            if found.len() == ROWS {
+                break;
+            }
+        }
+        if !full {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, before))
+}
+
+/// All that the list would show, with their texts, as a file.
+pub(crate) async fn csv(call: Call, (): ()) -> Result<Response, Fault> {
+    let replies = open(&call)?;
+    let store = &call.app.web.store;
+    let actor = call.actor().ok_or(Fault::Forbidden)?;
+    store.record(actor, "replies-exported", "replies".to_owned(), call.app.now()).await?;
+    // The mark makes spreadsheet programs read it as UTF-8.
+    let mut file = Vec::from("\u{feff}");
+    let mut csv = CsvPages::default();
+    let mut export = ReplyExport::new(store, replies, Chosen::of(&call).filter);
+    loop {
+        let page = export.next_page().await?;
+        if page.is_empty() {
+            return Ok(reply::download(Bytes::from(file), "replies.csv", "text/csv; charset=utf-8"));
+        }
+        file.extend(csv.page(page).map_err(|error| Fault::Internal(Box::new(error)))?);
+    }
 }
 
 /// One reply with the member whose reply address it came to.

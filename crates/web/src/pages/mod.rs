@@ -25,7 +25,8 @@ pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, Tim
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};
 pub(crate) use rate_chart::{RateChart, rate_chart};
 pub(crate) use replies::{
-    DemoMailPage, DemoMailRow, DemoMailsPage, RepliesPage, ReplyMember, ReplyPage, ReplyRow,
+    DemoMailPage, DemoMailRow, DemoMailsPage, RepliesList, RepliesPage, ReplyKind, ReplyMember, ReplyPage,
+    ReplyRow,
 };
 pub(crate) use report::{ReportPage, ReportRow};
 pub(crate) use requests::{RequestRow, RequestsConfirmPage, RequestsPage, SuppressedPage, SuppressedRow};

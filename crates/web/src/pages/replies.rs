@@ -17,20 +17,37 @@ pub(crate) struct ReplyRow {
     pub(crate) read: bool,
 }
 
+/// A kind of reply to choose.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyKind {
+    pub(crate) class: ReplyClass,
+    pub(crate) count: String,
+    pub(crate) link: String,
+    pub(crate) chosen: bool,
+}
+
+/// The live fragment of the list.
+#[derive(Template)]
+#[template(path = "parts/replies.html")]
+pub(crate) struct RepliesList {
+    pub(crate) t: Texts,
+    /// The link to every kind, and to those that nobody has read; and whether they are chosen.
+    pub(crate) all: (String, bool),
+    pub(crate) unread: (String, bool),
+    pub(crate) kinds: Vec<ReplyKind>,
+    pub(crate) rows: Vec<ReplyRow>,
+    pub(crate) next: Option<String>,
+}
+
 /// `/replies`.
 #[derive(Template)]
 #[template(path = "replies.html")]
 pub(crate) struct RepliesPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
-    /// The chosen class, or empty.
-    pub(crate) class: String,
-    /// The chosen broadcast, or empty; and the same as a query.
-    pub(crate) broadcast: String,
-    pub(crate) scope: String,
-    pub(crate) classes: Vec<(ReplyClass, String)>,
-    pub(crate) rows: Vec<ReplyRow>,
-    pub(crate) next: Option<ReplyId>,
+    /// What was chosen.
+    pub(crate) query: String,
+    pub(crate) list: String,
 }
 
 /// Who a reply's token belongs to.

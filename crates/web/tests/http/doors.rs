@@ -110,7 +110,15 @@ async fn an_onlooker_changes_nothing_and_sees_no_address() {
         let answer = site.post_as(&viewer, &path_of(&site, route), &form).await;
         assert_eq!(answer.status, 403, "{}: {}", route.name, answer.body);
     }
-    for path in ["/broadcasts/new", "/replies", "/replies/1", "/replies/1/raw", "/stop"] {
+    for path in [
+        "/broadcasts/new",
+        "/replies",
+        "/replies/1",
+        "/replies/1/raw",
+        "/replies.csv",
+        "/replies/events",
+        "/stop",
+    ] {
         assert_eq!(site.get_as(&viewer, path).await.status, 403, "{path}");
     }
     let csv = format!("/broadcasts/{}/ledger.csv", site.sent);

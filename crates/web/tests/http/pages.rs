@@ -128,8 +128,18 @@ async fn what_strangers_wrote_is_shown_and_never_runs() {
     assert!(raw.headers["content-disposition"].starts_with("attachment"));
     assert!(raw.headers["content-security-policy"].contains("sandbox"));
     assert!(site.get_as(&browser, "/replies").await.body.contains("未確認"));
+    let file = site.get_as(&browser, "/replies.csv?class=human-reply").await;
+    assert!(
+        file.headers["content-type"].starts_with("text/csv") && file.body.contains("alert(1)"),
+        "{}",
+        file.body
+    );
+    assert_eq!(site.get_as(&browser, "/replies.csv?class=complaint").await.body, "\u{feff}");
+    let unread = "/replies?unread=1&class=human-reply";
+    assert!(site.get_as(&browser, unread).await.body.contains("/replies/1"));
     assert_eq!(site.post_as(&browser, "/replies/1/read", "").await.status, 303);
     assert!(!site.get_as(&browser, "/replies").await.body.contains("未確認</span>"));
+    assert!(!site.get_as(&browser, unread).await.body.contains("/replies/1"));
     site.end().await;
 }
 
