@@ -14,8 +14,8 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
-use installation::Installation;
-use sink::MailSink;
+pub(crate) use installation::Installation;
+pub(crate) use sink::{MailSink, wait_until_it_listens};
 use std::{
     fmt::Write as _,
     net::SocketAddr,

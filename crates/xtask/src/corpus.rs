@@ -1,7 +1,10 @@
-//! `cargo xtask corpus`: how well replies are understood, scored against real mails with labels.
+//! `cargo xtask corpus`: how well replies are understood, scored against real mails with labels, and
+//! whether the oddest ones are stored as they came.
 //! They are not part of the project; where they are is said by `HANSHO_CORPUS`.
 
-use crate::{children::Children, root};
+mod robustness;
+
+use crate::{children::Children, root, tools};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 use std::{
@@ -23,23 +26,27 @@ struct Labelled {
     firm: bool,
 }
 
-/// Classifies every mail of the folder and prints the score.
+/// Classifies every labelled mail and prints the score; then stores every broken one.
 pub(crate) async fn run() -> Result<ExitCode> {
     let corpus = std::env::var_os(VARIABLE).map_or_else(|| root().join(DEFAULT), PathBuf::from);
     let folder = corpus.join("replies");
     let labels = folder.join("labels.csv");
     if !labels.is_file() {
-        bail!("there is no {}: set {VARIABLE} to the folder with the labelled mails", labels.display());
+        bail!("there is no {}: set {VARIABLE} to the folder with the mails", labels.display());
     }
     let mut children = Children::new()?;
+    tools::ensure_bench(&mut children).await?;
     let mut build = tokio::process::Command::new("cargo");
-    build.args(["build", "--locked", "--package", "hansho"]).current_dir(root());
+    let packages = ["--package", "hansho", "--package", "hansho-sinkd"];
+    build.args(["build", "--locked"]).args(packages).current_dir(root());
     if !children.run(&mut build).await?.success() {
         bail!("the build failed");
     }
     let target = MetadataCommand::new().current_dir(root()).no_deps().exec()?.target_directory;
+    let [hansho, sinkd] =
+        ["hansho", "hansho-sinkd"].map(|name| target.join("debug").join(name).into_std_path_buf());
     let labelled = read_labels(&labels)?;
-    let output = Command::new(target.join("debug/hansho"))
+    let output = Command::new(&hansho)
         .args(["reply", "classify"])
         .args(labelled.iter().map(|mail| &mail.path))
         .current_dir(&folder)
@@ -54,6 +61,7 @@ pub(crate) async fn run() -> Result<ExitCode> {
         said.insert(row[0].to_owned(), row[1].to_owned());
     }
     print!("{}", score(&labelled, &said));
+    robustness::run(&corpus.join("robustness/eml"), &hansho, &sinkd)?;
     Ok(ExitCode::SUCCESS)
 }
 

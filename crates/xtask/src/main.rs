@@ -11,6 +11,7 @@
 mod bench;
 mod children;
 mod corpus;
+mod intake;
 mod postgres;
 mod summary;
 mod test;
@@ -29,7 +30,7 @@ usage: cargo xtask COMMAND
                                 -E 'package(store)', the chosen tests only and no doctests
   bench                         how fast the installed build sends, beside smtp-source: medians and ratios
   bench sink                    how fast replies come in, beside smtp-sink
-  corpus                        how well replies are understood, by the labelled mails in $HANSHO_CORPUS
+  corpus                        how well replies are understood, and broken mail stored, by the mails in $HANSHO_CORPUS
   sim --seeds N [--from SEED]   so many runs of the broadcaster in simulated time, from a seed on
   postgres PROGRAM [ARGUMENTS]  runs a program while a private PostgreSQL listens at $HANSHO_TEST_PG
   tidy                          fast static checks, without network";

@@ -8,14 +8,14 @@ use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, process::Command};
 use tempfile::TempDir;
 
 /// An installation of its own for each turn.
-pub(super) struct Installation<'a> {
+pub(crate) struct Installation<'a> {
     hansho: &'a Path,
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
 }
 
 impl<'a> Installation<'a> {
-    pub(super) fn found(
+    pub(crate) fn found(
         hansho: &'a Path,
         relay: SocketAddr,
         database: Option<String>,
@@ -42,7 +42,7 @@ impl<'a> Installation<'a> {
     }
 
     /// Sends one broadcast to so many; messages per second between the first intent and the last outcome.
-    pub(super) fn broadcast(&self, recipients: u32) -> Result<f64> {
+    pub(crate) fn broadcast(&self, recipients: u32) -> Result<f64> {
         let (author, approver) = (self.token("author", "coordinator")?, self.token("approver", "approver")?);
         self.import(recipients)?;
         fs::write(self.path("body.txt"), "{{name}} 様\n\n訓練のお知らせです。\n{{link}}\n")?;
@@ -109,7 +109,7 @@ impl<'a> Installation<'a> {
         Ok(token["token"].as_str().context("no token")?.to_owned())
     }
 
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -122,7 +122,7 @@ impl<'a> Installation<'a> {
         command
     }
 
-    fn run(&self, arguments: &[&str], token: Option<&str>) -> Result<Value> {
+    pub(crate) fn run(&self, arguments: &[&str], token: Option<&str>) -> Result<Value> {
         let output = self.command(arguments, token).arg("--json").output()?;
         if !output.status.success() {
             bail!("hansho {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));

@@ -2,18 +2,12 @@
 //! storm is incident A's second half, two and a half times as large as the society: everybody
 //! answers to all, and every eleventh answer is a machine's.
 
-use super::{
-    installation::Installation,
-    sink::{MailSink, wait_until_it_listens},
-};
-use crate::children::send_signal;
-use anyhow::{Context, Result, ensure};
+use super::sink::MailSink;
+use crate::intake::{Post, Sinkd, with_a_notice};
+use anyhow::Result;
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::Path,
-    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -70,57 +64,6 @@ fn median(mut storms: Vec<Storm>) -> Storm {
     storms.swap_remove(storms.len() / 2)
 }
 
-/// An installation that sent one notice, and where its reader answers.
-fn with_a_notice(hansho: &Path) -> Result<(Installation<'_>, String)> {
-    let kept = tempfile::tempdir()?;
-    let relay = MailSink::keeping(kept.path())?;
-    let installation = Installation::found(hansho, relay.address(), None, 1)?;
-    installation.broadcast(1)?;
-    let mail = fs::read_dir(kept.path())?.next().context("no mail was kept")??.path();
-    let mail = fs::read_to_string(mail)?;
-    let reply_to = mail.lines().find_map(|line| line.strip_prefix("Reply-To: "));
-    Ok((installation, reply_to.context("the notice names no Reply-To")?.trim().to_owned()))
-}
-
-/// The sink in a process of its own.
-struct Sinkd {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Sinkd {
-    fn start(installation: &Installation<'_>, sinkd: &Path) -> Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let process = Command::new(sinkd)
-            .args(["--config", &installation.path("hansho.toml")])
-            .envs([("HANSHO_SINK__LISTEN", address.to_string()), ("RUST_LOG", "warn".to_owned())])
-            .spawn()
-            .context("cannot run hansho-sinkd")?;
-        let sink = Self { process, address };
-        wait_until_it_listens(address).context("hansho-sinkd")?;
-        Ok(sink)
-    }
-
-    fn peak_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        Ok(peak.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    fn end(&mut self) -> Result<()> {
-        send_signal(self.process.id(), "TERM")?;
-        ensure!(self.process.wait()?.success(), "hansho-sinkd ended badly");
-        Ok(())
-    }
-}
-
-impl Drop for Sinkd {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _reaped = self.process.wait();
-    }
-}
-
 /// All replies to one address, over all connections at once.
 fn storm(to: SocketAddr, sender: &str, recipient: &str) -> Result<Storm> {
     let total = REPLIES + AUTO_REPLIES;
@@ -132,7 +75,9 @@ fn storm(to: SocketAddr, sender: &str, recipient: &str) -> Result<Storm> {
                 let mut post = Post::connect(to)?;
                 let mails = (server..total).step_by(SERVERS);
                 mails
-                    .map(|index| post.deliver(&sender, &recipient, &reply(index, &sender, &recipient)))
+                    .map(|index| {
+                        post.deliver(&sender, &recipient, reply(index, &sender, &recipient).as_bytes())
+                    })
                     .collect()
             })
         })
@@ -160,46 +105,4 @@ fn reply(index: usize, sender: &str, recipient: &str) -> String {
          Message-ID: <{index}@phone.example.jp>\r\nMIME-Version: 1.0\r\n\
          Content-Type: text/plain; charset=utf-8\r\n\r\nI am safe and at work, number {index}.\r\n\r\n{quoted}.\r\n"
     )
-}
-
-/// A member's mail server.
-struct Post {
-    stream: BufReader<TcpStream>,
-}
-
-impl Post {
-    fn connect(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(to)?;
-        stream.set_nodelay(true)?;
-        let mut post = Self { stream: BufReader::new(stream) };
-        post.expect("220")?;
-        post.say("EHLO phone.example.jp", "250")?;
-        Ok(post)
-    }
-
-    fn deliver(&mut self, sender: &str, recipient: &str, mail: &str) -> Result<Duration> {
-        let began = Instant::now();
-        self.say(&format!("MAIL FROM:<{sender}>"), "250")?;
-        self.say(&format!("RCPT TO:<{recipient}>"), "250")?;
-        self.say("DATA", "354")?;
-        self.stream.get_mut().write_all(mail.as_bytes())?;
-        self.expect("250")?;
-        Ok(began.elapsed())
-    }
-
-    fn say(&mut self, command: &str, code: &str) -> Result<()> {
-        self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
-        self.expect(code)
-    }
-
-    fn expect(&mut self, code: &str) -> Result<()> {
-        loop {
-            let mut line = String::new();
-            self.stream.read_line(&mut line)?;
-            ensure!(line.starts_with(code), "expected {code}, got {line:?}");
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return Ok(());
-            }
-        }
-    }
 }

@@ -15,19 +15,19 @@ const START_MAX: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A server that takes mail and throws it away; it ends with this value.
-pub(super) struct MailSink {
+pub(crate) struct MailSink {
     server: Child,
     address: SocketAddr,
 }
 
 impl MailSink {
     /// With or without PIPELINING (RFC 2920).
-    pub(super) fn start(pipelining: bool) -> Result<Self> {
+    pub(crate) fn start(pipelining: bool) -> Result<Self> {
         Self::start_with(if pipelining { &[] } else { &["-p"] })
     }
 
     /// One that keeps each mail in a file of its own in `folder`.
-    pub(super) fn keeping(folder: &Path) -> Result<Self> {
+    pub(crate) fn keeping(folder: &Path) -> Result<Self> {
         // The server gives up being root before it writes.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
         Self::start_with(&["-d", &format!("{}/mail.", folder.display())])
@@ -50,13 +50,13 @@ impl MailSink {
         Ok(sink)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
 /// Waits for a server that was just started.
-pub(super) fn wait_until_it_listens(address: SocketAddr) -> Result<()> {
+pub(crate) fn wait_until_it_listens(address: SocketAddr) -> Result<()> {
     let asked = Instant::now();
     while TcpStream::connect(address).is_err() {
         if asked.elapsed() > START_MAX {
