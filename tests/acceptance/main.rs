@@ -4,5 +4,6 @@
 mod bad_input;
 mod contract;
 mod demonstration;
+mod doctor;
 mod installation;
 mod rented_mailbox;

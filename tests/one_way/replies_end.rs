@@ -5,7 +5,7 @@ use crate::{dashboard::Session, sockets};
 use domain::BroadcastState;
 use hansho_tests::{Broadcast, Dot, PATIENCE, Post, Process, Society, sinkd_executable, until};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::Path,
     sync::{
@@ -17,6 +17,9 @@ use std::{
 const MEMBERS: usize = 200;
 /// Members' mail servers at the same time.
 const SERVERS: usize = 8;
+const STORM_REPLIES: usize = 11_000;
+const STORM_SERVERS: usize = 64;
+const STORM_MIB_MAX: u64 = 256;
 /// Only members know this.
 const SECRET: &str = "090-0000-0000";
 
@@ -139,6 +142,61 @@ fn law_2_the_sinks_executable_holds_no_mail_client() {
 fn text_of(executable: &Path) -> String {
     let octets = std::fs::read(executable).expect("the executable can be read");
     String::from_utf8_lossy(&octets).into_owned()
+}
+
+/// Ten thousand reply to all, and a thousand machines answer by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_eleven_thousand_is_kept_to_the_last_and_nobody_hears_of_it() {
+    let society = Society::of(MEMBERS).await;
+    let serve = society.serve(&[]).await;
+    let notice = society.released("訓練終了のお知らせ").await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let sent = society.relay.count();
+
+    let mails = Arc::new(notice.dots().await);
+    let servers = (0..STORM_SERVERS).map(|server| {
+        let (mails, sink) = (mails.clone(), society.sink());
+        tokio::spawn(async move {
+            let mut post = Post::connect(sink).await.expect("the sink listens");
+            for index in (server..STORM_REPLIES).step_by(STORM_SERVERS) {
+                let mail = &mails[index % MEMBERS];
+                let machine = index % 11 == 0;
+                let head = if machine { "Auto-Submitted: auto-replied\n" } else { "" };
+                let own = &mail.to[0];
+                let to_all: Vec<&str> =
+                    mails.iter().flat_map(|other| &other.to).map(String::as_str).collect();
+                let text = format!(
+                    "From: <{own}>\nTo: <{}>\nCc: {}\n{head}Subject: Re: {index}\n\n{SECRET}\n",
+                    mail.reply_to,
+                    to_all.join(",\n "),
+                );
+                let answer = post.deliver(own, &mail.reply_to, &text).await;
+                assert!(answer.starts_with("250"), "reply {index}: {answer}");
+            }
+        })
+    });
+    for server in servers.collect::<Vec<_>>() {
+        server.await.expect("every reply is taken");
+    }
+    let peak = peak_mib(serve.pid());
+    assert!(peak < STORM_MIB_MAX, "{peak} MiB");
+    serve.kill_9();
+
+    let export = society.hansho(&["reply", "export", "--format", "jsonl"]).plainly().await.text();
+    let kept: Vec<serde_json::Value> =
+        export.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    let subjects: BTreeSet<&str> = kept.iter().filter_map(|reply| reply["subject"].as_str()).collect();
+    assert_eq!((kept.len(), subjects.len()), (STORM_REPLIES, STORM_REPLIES), "each once");
+    let machines = kept.iter().filter(|reply| reply["class"] == "auto-reply").count();
+    assert_eq!(machines, STORM_REPLIES / 11);
+    assert_eq!(society.relay.count(), sent, "no mail left");
+}
+
+/// The most memory a process had so far.
+fn peak_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1_024
 }
 
 /// Every member answers at the same time, most of them to all.

@@ -12,6 +12,7 @@
 mod clerk;
 mod deck;
 mod feeder;
+mod greet;
 mod manners;
 mod pace;
 mod planted;
@@ -26,6 +27,7 @@ mod stream;
 mod sweep;
 mod tls;
 
+pub use greet::greet;
 pub use manners::{Manners, carriers};
 #[cfg(feature = "planted")]
 pub use planted::{Bug, plant};

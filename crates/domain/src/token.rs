@@ -156,6 +156,7 @@ fn id_from(bytes: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn ring() -> Keyring {
         Keyring::new(TokenKey::new(2, [9; 32]), vec![TokenKey::new(1, [8; 32])])
@@ -184,6 +185,20 @@ mod tests {
         assert_eq!(ring().read(&old.write(token())), Ok(token()));
         let foreign = Keyring::new(TokenKey::new(2, [1; 32]), vec![]);
         assert_eq!(ring().read(&foreign.write(token())), Err(TokenError));
+    }
+
+    proptest! {
+        /// `PROPTEST_CASES=100000` looks longer.
+        #[test]
+        fn nothing_that_was_not_signed_is_read(text in ".{0,60}|[a-z2-7]{52}", at in 0..TOKEN_CHARS, c in any::<char>()) {
+            prop_assert_eq!(ring().read(&text), Err(TokenError));
+            let signed = ring().write(token());
+            let mut changed: Vec<char> = signed.chars().collect();
+            changed[at] = c;
+            let changed: String = changed.into_iter().collect();
+            let same = changed.eq_ignore_ascii_case(&signed);
+            prop_assert_eq!(ring().read(&changed).is_ok(), same, "{}", changed);
+        }
     }
 
     #[test]

@@ -60,6 +60,12 @@ pub(crate) enum Command {
     /// The databases as files.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Look for whatever would stand in the way of a broadcast; each finding with its remedy.
+    Doctor {
+        /// Ask this name server instead of the system's, e.g. 192.0.2.53:53.
+        #[arg(long)]
+        dns: Option<SocketAddr>,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

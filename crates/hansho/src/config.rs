@@ -466,6 +466,17 @@ impl Config {
         Ok(Some(key))
     }
 
+    /// The domain that notices come from.
+    pub(crate) fn sender_domain(&self) -> Result<String> {
+        let from: SenderAddress = self.broadcast.from.parse()?;
+        Ok(from.address.domain().to_owned())
+    }
+
+    /// Selector and domain of `broadcast.dkim`.
+    pub(crate) fn dkim_names(&self) -> Option<(&str, &str)> {
+        self.broadcast.dkim.as_ref().map(|dkim| (dkim.selector.as_str(), dkim.domain.as_str()))
+    }
+
     /// `broadcast.unknown`.
     pub(crate) fn unknown(&self) -> UnknownPolicy {
         match self.broadcast.unknown {

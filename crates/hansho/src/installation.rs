@@ -26,16 +26,22 @@ pub(crate) struct Installation {
 impl Installation {
     /// Opens databases and keys; refuses an old schema.
     pub(crate) async fn open(config_path: &Path) -> Result<Self> {
-        let installation = Self::open_any_schema(Config::load(config_path)?).await?;
+        let config = Config::load(config_path)?;
+        let replybox = ReplyBox::connect_to_read(&config.replies_url()?).await?;
+        let installation = Self::over(config, replybox).await?;
         installation.check_schema().await?;
         Ok(installation)
     }
 
     /// Opens databases and keys whatever their schema: for migrating.
     pub(crate) async fn open_any_schema(config: Config) -> Result<Self> {
+        let replybox = ReplyBox::connect(&config.replies_url()?).await?;
+        Self::over(config, replybox).await
+    }
+
+    async fn over(config: Config, replybox: ReplyBox) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::connect(&config.core_url()?).await?;
-        let replybox = ReplyBox::connect(&config.replies_url()?).await?;
         let keyring = read_keys(&config.key_file())?;
         let desk = Desk::new(store.clone(), keyring.clone(), desk_settings(&config), clock.clone());
         Ok(Self { config, store, replybox, keyring, desk, clock })

@@ -4,6 +4,7 @@ use crate::{cli::ServeRole, config, entropy, installation::Installation};
 use anyhow::{Context, Result, anyhow, ensure};
 use broadcaster::{Broadcaster, Tcp};
 use pickup::Pickup;
+use replybox::ReplyBox;
 use scheduler::Timeline;
 use sink::{Sink, SinkSettings};
 use std::{net::SocketAddr, sync::Arc};
@@ -145,8 +146,10 @@ async fn bind_sink(installation: &Installation) -> Result<Sink> {
     let mut settings =
         SinkSettings::new(section.listen, installation.config.sink_protocol(), section.domain.clone());
     settings.tls = installation.config.sink_tls()?;
-    let Installation { keyring, replybox, clock, .. } = installation;
-    Ok(Sink::bind(settings, keyring.clone(), replybox.clone(), clock.clone()).await?)
+    // The only handle in this process that may write replies.
+    let replies = ReplyBox::connect(&installation.config.replies_url()?).await?;
+    let Installation { keyring, clock, .. } = installation;
+    Ok(Sink::bind(settings, keyring.clone(), replies, clock.clone()).await?)
 }
 
 fn web_of(installation: &Installation, demo: Option<Arc<dyn DemoMailbox>>) -> Web {

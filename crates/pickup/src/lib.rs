@@ -65,6 +65,20 @@ enum Trouble {
     Sink { sink: SocketAddr, reason: String },
 }
 
+/// How many mails wait in a mailbox, without touching any.
+///
+/// # Errors
+/// Why it cannot be read, for people.
+pub async fn look(mailbox: &MailboxUrl) -> Result<usize, String> {
+    let looked = async {
+        let mut mailbox = Mailbox::open(mailbox).await?;
+        let waiting = mailbox.waiting().await?.len();
+        mailbox.leave().await?;
+        Ok::<_, MailboxError>(waiting)
+    };
+    looked.await.map_err(|problem| problem.to_string())
+}
+
 impl Pickup {
     /// Nothing is opened before [`Pickup::run`].
     #[must_use]

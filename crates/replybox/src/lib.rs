@@ -35,6 +35,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More lines than anybody reads on one page.
 const PAGE_ROWS_MAX: u64 = 500;
 
+/// What a handle is for.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Write,
+    Read,
+}
+
 /// A handle on the reply database; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReplyBox {
@@ -50,10 +57,19 @@ impl ReplyBox {
     /// # Errors
     /// [`ReplyBoxError::Open`].
     pub async fn connect(url: &str) -> Result<Self, ReplyBoxError> {
-        Self::open(url, BUSY_TIMEOUT).await
+        Self::open(url, BUSY_TIMEOUT, Use::Write).await
     }
 
-    async fn open(url: &str, busy_timeout: Duration) -> Result<Self, ReplyBoxError> {
+    /// The same for whoever only reads: the database refuses every statement that writes. What a
+    /// crash of the writer left half written is put right all the same.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Open`].
+    pub async fn connect_to_read(url: &str) -> Result<Self, ReplyBoxError> {
+        Self::open(url, BUSY_TIMEOUT, Use::Read).await
+    }
+
+    async fn open(url: &str, busy_timeout: Duration, purpose: Use) -> Result<Self, ReplyBoxError> {
         let mut options = ConnectOptions::new(url);
         options
             .max_connections(CONNECTIONS_MAX)
@@ -61,8 +77,16 @@ impl ReplyBox {
             .acquire_timeout(CONNECT_TIMEOUT)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
+            .map_sqlx_postgres_opts(move |postgres| match purpose {
+                Use::Write => postgres,
+                Use::Read => postgres.options([("default_transaction_read_only", "on")]),
+            })
             .map_sqlx_sqlite_opts(move |sqlite| {
                 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+                let sqlite = match purpose {
+                    Use::Write => sqlite,
+                    Use::Read => sqlite.pragma("query_only", "ON"),
+                };
                 sqlite
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Delete)
@@ -251,7 +275,7 @@ mod tests {
 
     async fn empty_box(folder: &tempfile::TempDir) -> (ReplyBox, String) {
         let url = format!("sqlite://{}", folder.path().join("replies.db").display());
-        let replies = ReplyBox::open(&url, Duration::from_millis(50)).await.expect("open");
+        let replies = ReplyBox::open(&url, Duration::from_millis(50), Use::Write).await.expect("open");
         migrations::replies::Migrator::up(replies.connection(), None).await.expect("migrate");
         (replies, url)
     }
@@ -278,7 +302,7 @@ mod tests {
     async fn a_locked_database_is_a_temporary_failure_and_recovers_by_itself() {
         let folder = tempfile::tempdir().expect("a folder");
         let (replies, url) = empty_box(&folder).await;
-        let other = ReplyBox::open(&url, Duration::from_millis(50)).await.expect("open");
+        let other = ReplyBox::open(&url, Duration::from_millis(50), Use::Write).await.expect("open");
         let lock = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
             ..TransactionOptions::default()

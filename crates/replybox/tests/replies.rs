@@ -174,6 +174,22 @@ async fn the_file_keeps_a_rollback_journal_so_that_another_os_user_can_read_it()
     assert_eq!(reader.count_for(BroadcastId::new(1)).await.expect("count"), 1);
 }
 
+#[tokio::test]
+async fn who_only_reads_cannot_write_whatever_they_say() {
+    for database in fresh_databases().await {
+        let writer = ReplyBox::connect(&database.replies_url).await.expect("open");
+        let id = writer.insert(reply(1, 2, ReplyClass::HumanReply)).await.expect("insert");
+        let reader = ReplyBox::connect_to_read(&database.replies_url).await.expect("open");
+        assert!(reader.get(id).await.expect("read").is_some());
+        let refused = reader.insert(reply(1, 3, ReplyClass::HumanReply)).await;
+        assert!(refused.is_err(), "on {}", database.kind);
+        for statement in ["UPDATE reply SET class = 'other'", "DELETE FROM reply", "DROP TABLE reply"] {
+            assert!(reader.connection().execute_unprepared(statement).await.is_err(), "{statement}");
+        }
+        assert_eq!(reader.count_for(BroadcastId::new(1)).await.expect("count"), 1);
+    }
+}
+
 /// The roles of `deploy/roles.sql`, as an engineer makes them.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the engineer's psql")]

@@ -6,6 +6,7 @@ mod audit;
 mod broadcast;
 mod db;
 mod demo;
+mod doctor;
 mod drill;
 mod init;
 mod ledger;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli, format: Format) -> Result<ExitCode> {
         Command::Init(args) => init::run(&args, format).await?,
         Command::Serve { role } => serve::run(&config, &role).await?,
         Command::Migrate(command) => migrate::run(&config, &command, format).await?,
+        Command::Doctor { dns } => return doctor::run(&config, dns, format).await,
         Command::Reply(ReplyCommand::Classify { files }) => reply::classify(&files)?,
         command => {
             let installation = Installation::open(&config).await?;
@@ -51,7 +53,11 @@ async fn on_installation(installation: &Installation, command: Command, format: 
         Command::Audit(command) => audit::run(installation, &command, format).await?,
         Command::Db(command) => db::run(installation, &command, format).await?,
         Command::Ledger(command) => ledger::run(installation, &command, format).await?,
-        Command::Demo(_) | Command::Init(_) | Command::Serve { .. } | Command::Migrate(_) => {
+        Command::Demo(_)
+        | Command::Doctor { .. }
+        | Command::Init(_)
+        | Command::Serve { .. }
+        | Command::Migrate(_) => {
             unreachable!("invariant: handled before an installation is opened")
         }
     }

@@ -81,12 +81,19 @@ fn blocks(text: &str) -> Vec<Recipient> {
     found
 }
 
+/// RFC 3463 §2, generously: some systems leave a number out.
+fn could_be_status(word: &str) -> bool {
+    (1..="5.999.999".len()).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
 impl Recipient {
     fn take(&mut self, field: &str, value: &str) {
         let first_word = || value.split([' ', '(', ';']).next().unwrap_or_default();
         match field {
             "action" => self.action = first_word().to_ascii_lowercase(),
-            "status" => self.status = Some(first_word().to_owned()).filter(|s| !s.is_empty()),
+            "status" => {
+                self.status = Some(first_word()).filter(|word| could_be_status(word)).map(str::to_owned)
+            }
             "diagnostic-code" => {
                 let words = value.split_once(';').map_or(value, |(_, words)| words);
                 self.diagnostic = words.trim().to_owned();

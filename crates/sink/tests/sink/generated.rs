@@ -128,7 +128,7 @@ fn mail() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn whatever_comes_is_read_within_bounds(raw in mail()) {
+    fn whatever_comes_is_read_within_bounds(raw in prop_oneof![mail(), report()]) {
         let reading = classify(&raw);
         prop_assert!(reading.body_text.chars().count() <= 20_000);
         let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
@@ -138,8 +138,63 @@ proptest! {
         }
         let overrides = |text: &str| text.contains('\u{202e}');
         prop_assert!(!overrides(&reading.subject) && !overrides(&reading.body_text));
+        let written = |c: char| c.is_ascii_digit() || c == '.';
+        prop_assert!(reading.status.as_deref().is_none_or(|status| status.len() <= 9 && status.chars().all(written)));
         prop_assert!(reading == classify(&raw), "twice is the same");
     }
+}
+
+/// A field of a report (RFC 3464, 5965), with a value that fits, or any other.
+fn field() -> impl Strategy<Value = String> {
+    let names = prop::sample::select(vec![
+        "Reporting-MTA",
+        "Original-Recipient",
+        "Final-Recipient",
+        "Action",
+        "Status",
+        "Diagnostic-Code",
+        "Remote-MTA",
+        "Will-Retry-Until",
+        "Feedback-Type",
+        "User-Agent",
+        "Version",
+        "Original-Rcpt-To",
+        "Reported-Domain",
+        "X-HmXmrOriginalRecipient",
+    ]);
+    let values = prop_oneof![
+        prop::sample::select(vec![
+            "failed",
+            "delayed",
+            "rfc822; a@example.jp",
+            "smtp; 550 5.1.1 unknown",
+            "abuse",
+            "1"
+        ])
+        .prop_map(str::to_owned),
+        "[0-9]{0,30}\\.[0-9]{0,30}\\.[0-9]{0,3}",
+        "[a-z0-9]{0,9};.{0,300}",
+        ".{0,300}",
+        "(\r\n[ \t].{0,60}){0,20}",
+    ];
+    (names, prop_oneof![Just(": "), Just(":"), Just(" :"), Just("")], values)
+        .prop_map(|(name, colon, value)| format!("{name}{colon}{value}\r\n"))
+}
+
+/// A mail system's report: groups of fields, in the part and the mail that say so.
+fn report() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop::sample::select(vec!["delivery-status", "feedback-report", "disposition-notification"]);
+    (kinds, vec(vec(field(), 0..9), 0..9), ".{0,300}").prop_map(|(kind, groups, said)| {
+        let groups: Vec<String> = groups.into_iter().map(|fields| fields.concat()).collect();
+        format!(
+            "From: <mailer-daemon@example.jp>\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/report; report-type={kind}; boundary=b\r\n\r\n\
+             --b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{said}\r\n\
+             --b\r\nContent-Type: message/{kind}\r\n\r\n{}\r\n--b--\r\n",
+            groups.join("\r\n")
+        )
+        .into_bytes()
+    })
 }
 
 /// The mail as it arrives, with an end of line at its end, and as a client sends it.
