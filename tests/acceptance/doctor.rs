@@ -137,5 +137,5 @@ async fn what_receivers_will_look_up_is_looked_up() {
     assert_eq!((levels(&seen, "dmarc"), levels(&seen, "mx")), (vec!["warning"], vec!["warning"]), "{seen}");
     task.abort();
     let seen = report(society.hansho(&["doctor", "--dns", &empty.to_string()]).await, 0);
-    assert_eq!(levels(&seen, "dns"), ["warning"], "{seen}");
+    assert!(levels(&seen, "dns").contains(&"warning"), "{seen}");
 }

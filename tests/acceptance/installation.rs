@@ -1,7 +1,7 @@
 //! A real installation from `init` to the correction, by the command line alone.
 
 use chrono_tz::Asia::Tokyo;
-use domain::{Clock, Timestamp};
+use domain::{BroadcastState, Clock, Timestamp};
 use hansho_tests::{Broadcast, PATIENCE, Society};
 use rehearsal::{
     relay::{Script, Verdict},
@@ -186,4 +186,31 @@ async fn a_correction_goes_to_those_who_were_reached(society: &Society, wrong: &
         notice.ledger().await.into_iter().map(|row| row.address).collect()
     };
     assert_eq!(addresses(&correction).await, addresses(wrong).await, "exactly those, nobody else");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_backup_has_both_databases_and_half_of_one_is_none() {
+    let society = Society::of(3).await;
+    let _serve = society.serve(&[]).await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let mail = notice.dots().await.swap_remove(0);
+    let text = format!("From: <{}>\nSubject: kept\n\n無事です。\n", mail.to[0]);
+    let answer = society.post().await.deliver(&mail.to[0], &mail.reply_to, &text).await;
+    assert!(answer.starts_with("250"), "{answer}");
+
+    let copy = society.path("copy.db").display().to_string();
+    let _copied = society.hansho(&["db", "backup", &copy]).await.done();
+    let moved = [
+        ("HANSHO_DATABASE__URL", format!("sqlite://{copy}")),
+        ("HANSHO_DATABASE__REPLIES_URL", format!("sqlite://{copy}.replies")),
+    ];
+    let look = |command: [&str; 2]| {
+        let call = society.hansho(&command);
+        moved.iter().fold(call, |call, (variable, value)| call.with(variable, value))
+    };
+    assert_eq!(look(["member", "list"]).await.done()["total"], 3);
+    assert_eq!(look(["reply", "list"]).await.done()[0]["subject"], "kept");
+    let again = society.hansho(&["db", "backup", &copy]).await.with_code(1);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
 }

@@ -2,15 +2,20 @@
 
 use crate::evidence::{Evidence, the_books_hold};
 use domain::BroadcastState;
-use hansho_tests::{Broadcast, PATIENCE, Plan, Serve, Society, until};
+use hansho_tests::{Broadcast, PATIENCE, Plan, Post, Serve, Society, until};
 use rehearsal::relay::{Script, Verdict};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use testkit::{Outage, TestDatabase, fresh_postgres, fresh_postgres_to_crash};
+use tokio::task::JoinSet;
 
 const MEMBERS: usize = 600;
 const SENDING_MAX: Duration = Duration::from_secs(60);
 /// Less than the database's journal has grown to by the time a hundred mails are out.
 const FULL_AT_OCTETS: u64 = 64 * 1024;
+/// Room for two large replies and not for three.
+const REPLIES_FULL_AT_OCTETS: u64 = 12 * 1024 * 1024;
+/// About 5 MB.
+const LARGE_LINES: usize = 200_000;
 /// Many times as long as the relay takes for a mail.
 const STILL: Duration = Duration::from_millis(1_500);
 
@@ -35,6 +40,53 @@ async fn a_full_disk_holds_up_the_sending_and_costs_nobody_anything() {
 
     serve.limit_files_to(None);
     goes_on_and_costs_nobody_anything(&society, &notice, serve).await;
+}
+
+/// Mails far larger than what SQLite keeps in memory, until the disk is full; and those after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_reply_that_was_answered_250_is_lost_to_a_full_disk() {
+    let society = Society::of(1).await;
+    let notice = society.released("訓練開始のお知らせ").await;
+    let serve = society.serve(&["broadcaster"]).await;
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let _ended = serve.terminate().await.with_code(0);
+    let mail = notice.dots().await.swap_remove(0);
+
+    let serve = society.serve_on_a_limited_disk(&["sink"]).await;
+    serve.limit_files_to(Some(REPLIES_FULL_AT_OCTETS));
+    let mut kept = BTreeSet::new();
+    // Several times in vain: what a failure leaves behind shows at the next.
+    for (round, lines) in [LARGE_LINES, LARGE_LINES, 20_000, LARGE_LINES, 1, 1].into_iter().enumerate() {
+        if lines == 1 {
+            serve.limit_files_to(None);
+        }
+        let mut posts = JoinSet::new();
+        for n in 0..4 {
+            let (sink, mail, subject) = (society.sink(), mail.clone(), format!("reply {round}.{n}"));
+            posts.spawn(async move {
+                let mut post = Post::connect(sink).await.expect("the sink listens");
+                let body = "病院は無事です。\n".repeat(lines);
+                let text = format!("From: <{}>\nSubject: {subject}\n\n{body}", mail.to[0]);
+                (subject, post.deliver(&mail.to[0], &mail.reply_to, &text).await)
+            });
+        }
+        while let Some(answered) = posts.join_next().await {
+            let (subject, answer) = answered.expect("no panic");
+            let taken = answer.starts_with("250");
+            assert!(taken || (lines > 1 && answer.starts_with("45")), "{subject}: {answer}");
+            kept.extend(taken.then_some(subject));
+        }
+    }
+    assert!(kept.len() < 16, "the disk was full");
+    serve.kill_9();
+    let stored = society.hansho(&["reply", "list"]).await.done();
+    let stored: BTreeSet<String> = stored
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|reply| reply["subject"].as_str().expect("a subject").to_owned())
+        .collect();
+    assert_eq!(stored, kept, "what was answered with 250, and nothing else");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -17,6 +17,7 @@ use store::Store;
 pub(crate) struct Installation {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    /// To read only.
     pub(crate) replybox: ReplyBox,
     pub(crate) keyring: Keyring,
     pub(crate) desk: Desk,
@@ -26,20 +27,14 @@ pub(crate) struct Installation {
 impl Installation {
     /// Opens databases and keys; refuses an old schema.
     pub(crate) async fn open(config_path: &Path) -> Result<Self> {
-        let config = Config::load(config_path)?;
-        let replybox = ReplyBox::connect_to_read(&config.replies_url()?).await?;
-        let installation = Self::over(config, replybox).await?;
+        let installation = Self::open_any_schema(Config::load(config_path)?).await?;
         installation.check_schema().await?;
         Ok(installation)
     }
 
     /// Opens databases and keys whatever their schema: for migrating.
     pub(crate) async fn open_any_schema(config: Config) -> Result<Self> {
-        let replybox = ReplyBox::connect(&config.replies_url()?).await?;
-        Self::over(config, replybox).await
-    }
-
-    async fn over(config: Config, replybox: ReplyBox) -> Result<Self> {
+        let replybox = ReplyBox::connect_to_read(&config.replies_url()?).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::connect(&config.core_url()?).await?;
         let keyring = read_keys(&config.key_file())?;
@@ -47,12 +42,17 @@ impl Installation {
         Ok(Self { config, store, replybox, keyring, desk, clock })
     }
 
+    /// A handle on the reply database that may write: for the sink, for migrating, for copying.
+    pub(crate) async fn replies_to_write(&self) -> Result<ReplyBox> {
+        Ok(ReplyBox::connect(&self.config.replies_url()?).await?)
+    }
+
     /// Brings both databases to the present schema.
     pub(crate) async fn migrate(&self) -> Result<()> {
         migrations::core::Migrator::up(self.store.connection(), None)
             .await
             .context("migrate the core database")?;
-        migrations::replies::Migrator::up(self.replybox.connection(), None)
+        migrations::replies::Migrator::up(self.replies_to_write().await?.connection(), None)
             .await
             .context("migrate the reply database")
     }
@@ -60,8 +60,10 @@ impl Installation {
     /// Names of migrations that are not applied yet, of both databases.
     pub(crate) async fn pending_migrations(&self) -> Result<Vec<String>> {
         let core = migrations::core::Migrator::get_pending_migrations(self.store.connection()).await?;
-        let replies =
-            migrations::replies::Migrator::get_pending_migrations(self.replybox.connection()).await?;
+        let replies = migrations::replies::Migrator::get_pending_migrations(
+            self.replies_to_write().await?.connection(),
+        )
+        .await?;
         Ok(core.iter().chain(&replies).map(|migration| migration.name().to_owned()).collect())
     }
 

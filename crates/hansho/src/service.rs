@@ -4,7 +4,6 @@ use crate::{cli::ServeRole, config, entropy, installation::Installation};
 use anyhow::{Context, Result, anyhow, ensure};
 use broadcaster::{Broadcaster, Tcp};
 use pickup::Pickup;
-use replybox::ReplyBox;
 use scheduler::Timeline;
 use sink::{Sink, SinkSettings};
 use std::{net::SocketAddr, sync::Arc};
@@ -147,7 +146,7 @@ async fn bind_sink(installation: &Installation) -> Result<Sink> {
         SinkSettings::new(section.listen, installation.config.sink_protocol(), section.domain.clone());
     settings.tls = installation.config.sink_tls()?;
     // The only handle in this process that may write replies.
-    let replies = ReplyBox::connect(&installation.config.replies_url()?).await?;
+    let replies = installation.replies_to_write().await?;
     let Installation { keyring, clock, .. } = installation;
     Ok(Sink::bind(settings, keyring.clone(), replies, clock.clone()).await?)
 }

@@ -6,23 +6,25 @@ use mail_parser::{HeaderName, HeaderValue, MessageParser};
 /// writes several at once means the same recipient.
 const DELIVERED: [&str; 5] =
     ["Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To"];
-/// More than an honest reply to several notices has, and fewer than the sink lets anybody guess.
-const RECIPIENTS_MAX: usize = 10;
+/// Of each source: more than an honest reply to several notices has, and fewer in all than the sink
+/// lets anybody guess.
+const RECIPIENTS_MAX: usize = 6;
 
 /// Who sent a mail and which addresses of the reply domain it may have come for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Envelope {
     /// Empty where a mail system reports.
     pub(crate) sender: String,
-    pub(crate) recipients: Vec<String>,
+    /// From whoever delivered it, from the servers that received it, and from its author: the
+    /// first of them who names an address that the sink knows is believed.
+    pub(crate) recipients: [Vec<String>; 3],
 }
 
 impl Envelope {
-    /// Reads the headers of `mail`. Recipients come from whoever delivered it; where none of
-    /// those names one of `domain`, from the server that received it, and last from its author.
+    /// Reads the headers of `mail` for addresses at `domain`.
     pub(crate) fn of(mail: &[u8], domain: &str) -> Self {
         let Some(head) = MessageParser::new().parse_headers(mail) else {
-            return Self { sender: String::new(), recipients: Vec::new() };
+            return Self { sender: String::new(), recipients: Default::default() };
         };
         let found = |names: &[&str]| {
             let mut addresses = Vec::new();
@@ -36,7 +38,6 @@ impl Envelope {
             addresses
         };
         let sources: [&[&str]; 3] = [&DELIVERED, &["Received"], &["To", "Cc"]];
-        let recipients = sources.into_iter().map(found).find(|addresses| !addresses.is_empty());
         // The last server wrote it on top; others further down are a stranger's words.
         let return_path = head.headers_raw().find(|(name, _)| name.eq_ignore_ascii_case("Return-Path"));
         let sender = match return_path {
@@ -45,7 +46,7 @@ impl Envelope {
         };
         Self {
             sender: if is_speakable(&sender) { sender } else { String::new() },
-            recipients: recipients.unwrap_or_default(),
+            recipients: sources.map(found),
         }
     }
 }
@@ -84,7 +85,7 @@ fn addresses_at(domain: &str, text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn envelope(head: &str) -> (String, Vec<String>) {
+    fn envelope(head: &str) -> (String, [Vec<String>; 3]) {
         let mail = format!("{}\r\n\r\nTo: body@reply.example.jp\r\n", head.trim_end());
         let Envelope { sender, recipients } = Envelope::of(mail.as_bytes(), "reply.example.jp");
         (sender, recipients)
@@ -99,7 +100,10 @@ mod tests {
              From: other@example.jp\r\nTo: \"x\" <tokenc@reply.example.jp>, all@example.jp",
         );
         assert_eq!(sender, "hanako@docomo.ne.jp");
-        assert_eq!(recipients, ["tokena@reply.example.jp"]);
+        let [delivered, received, written] = recipients;
+        assert_eq!(delivered, ["tokena@reply.example.jp"]);
+        assert_eq!(received, ["tokenb@reply.example.jp"]);
+        assert_eq!(written, ["tokenc@reply.example.jp"]);
     }
 
     #[test]
@@ -109,7 +113,7 @@ mod tests {
              Cc: a@reply.example.jp, c@reply.example.jp.evil.example, d@xreply.example.jp",
         );
         assert_eq!(sender, "hanako@example.jp");
-        assert_eq!(recipients, ["a@reply.example.jp", "b@reply.example.jp"]);
+        assert_eq!(recipients.concat(), ["a@reply.example.jp", "b@reply.example.jp"]);
     }
 
     #[test]
@@ -118,7 +122,7 @@ mod tests {
         for path in ["<a@b.jp> SIZE=1", "<a@b\r\n RCPT TO:<x@y>", "<a@b.jp\u{0}>", "<\"a b\"@c.jp>"] {
             assert_eq!(envelope(&format!("Return-Path: {path}\r\nFrom: a@b.jp")).0, "", "{path}");
         }
-        assert_eq!(envelope("Subject: nothing").1, Vec::<String>::new());
-        assert_eq!(Envelope::of(b"", "reply.example.jp").recipients, Vec::<String>::new());
+        assert!(envelope("Subject: nothing").1.concat().is_empty());
+        assert!(Envelope::of(b"", "reply.example.jp").recipients.concat().is_empty());
     }
 }

@@ -84,11 +84,16 @@ impl Lmtp {
         self.says(&format!("MAIL FROM:<{}>", envelope.sender)).await?;
         let mut known = 0;
         let mut refusal = "no address of ours in it".to_owned();
-        for recipient in &envelope.recipients {
-            match self.says(&format!("RCPT TO:<{recipient}>")).await {
-                Ok(_) => known += 1,
-                Err(NotTaken::Refused(reason)) => refusal = reason,
-                Err(not_now) => return Err(not_now),
+        for source in &envelope.recipients {
+            for recipient in source {
+                match self.says(&format!("RCPT TO:<{recipient}>")).await {
+                    Ok(_) => known += 1,
+                    Err(NotTaken::Refused(reason)) => refusal = reason,
+                    Err(not_now) => return Err(not_now),
+                }
+            }
+            if known > 0 {
+                break;
             }
         }
         if known == 0 {

@@ -21,22 +21,39 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 const FETCH_MAX: Duration = Duration::from_secs(600);
 /// What a round looks at; the next one sees the rest.
 const WAITING_MAX: usize = 500;
+const SAID_CHARS_MAX: usize = 200;
 
 pub(crate) type Uid = u32;
 
 /// Why the mailbox could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MailboxError {
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    #[error("it cannot be reached ({0})")]
+    Connect(std::io::Error),
     #[error("it does not answer")]
     Silent,
-    #[error("the login was refused ({0})")]
+    #[error("the login was refused ({})", words(.0))]
     Login(async_imap::error::Error),
-    #[error("the folder cannot be opened ({0})")]
+    #[error("the folder cannot be opened ({})", words(.0))]
     Folder(async_imap::error::Error),
-    #[error("{0}")]
+    #[error("a mail cannot be marked there ({}); the login needs the right to delete and to flag", words(.0))]
+    Mark(async_imap::error::Error),
+    #[error("{}", words(.0))]
     Imap(#[from] async_imap::error::Error),
+}
+
+/// What the server said, or what kind of trouble it is: the library's own words for an answer it
+/// cannot read repeat the answer, and with it people's mail.
+fn words(error: &async_imap::error::Error) -> String {
+    use async_imap::error::Error;
+    match error {
+        Error::No(said) | Error::Bad(said) => {
+            said.chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect()
+        }
+        Error::Io(error) if error.kind() != std::io::ErrorKind::Other => error.kind().to_string(),
+        Error::ConnectionLost => "it hung up".to_owned(),
+        _ => "it says something that is no IMAP".to_owned(),
+    }
 }
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
@@ -48,6 +65,8 @@ pub(crate) struct Mailbox {
     idles: bool,
     /// Whether one mail can be expunged without touching what others have marked (RFC 4315).
     expunges_one: bool,
+    /// Until it changes, a uid means the same mail.
+    pub(crate) validity: Option<u32>,
 }
 
 /// Bounds a step.
@@ -61,9 +80,11 @@ where
 impl Mailbox {
     /// Signs in and opens the folder.
     pub(crate) async fn open(url: &MailboxUrl) -> Result<Self, MailboxError> {
-        let wire = within(STEP_MAX, connect(url)).await?;
+        let wire = async { connect(url).await.map_err(MailboxError::Connect) };
+        let wire = within(STEP_MAX, wire).await?;
         let mut client = Client::new(wire);
-        let greeting = within(STEP_MAX, client.read_response()).await?;
+        let greeting = async { client.read_response().await.map_err(MailboxError::Connect) };
+        let greeting = within(STEP_MAX, greeting).await?;
         if greeting.is_none() {
             return Err(MailboxError::Silent);
         }
@@ -73,8 +94,8 @@ impl Mailbox {
         let capabilities = within(STEP_MAX, session.capabilities()).await?;
         let (idles, expunges_one) = (capabilities.has_str("IDLE"), capabilities.has_str("UIDPLUS"));
         let select = async { session.select(&url.folder).await.map_err(MailboxError::Folder) };
-        within(STEP_MAX, select).await?;
-        Ok(Self { session, idles, expunges_one })
+        let validity = within(STEP_MAX, select).await?.uid_validity;
+        Ok(Self { session, idles, expunges_one, validity })
     }
 
     /// The mails that nobody has looked at yet, with their sizes in octets, the oldest first.
@@ -116,11 +137,7 @@ impl Mailbox {
     pub(crate) async fn take_away(&mut self, uid: Uid) -> Result<(), MailboxError> {
         self.mark(uid, "\\Deleted").await?;
         if self.expunges_one {
-            let expunge = async {
-                let gone = self.session.uid_expunge(uid.to_string()).await?;
-                gone.try_collect::<Vec<_>>().await
-            };
-            within(STEP_MAX, expunge).await?;
+            self.obeys(format!("UID EXPUNGE {uid}")).await?;
         }
         Ok(())
     }
@@ -131,12 +148,15 @@ impl Mailbox {
     }
 
     async fn mark(&mut self, uid: Uid, flag: &str) -> Result<(), MailboxError> {
-        let mark = async {
-            let told = self.session.uid_store(uid.to_string(), format!("+FLAGS.SILENT ({flag})")).await?;
-            told.try_collect::<Vec<_>>().await
-        };
-        within(STEP_MAX, mark).await?;
-        Ok(())
+        self.obeys(format!("UID STORE {uid} +FLAGS.SILENT ({flag})")).await
+    }
+
+    /// A command whose refusal must be heard: the library's own functions for these are content
+    /// with any answer.
+    async fn obeys(&mut self, command: String) -> Result<(), MailboxError> {
+        let obeyed =
+            async { self.session.run_command_and_check_ok(command).await.map_err(MailboxError::Mark) };
+        within(STEP_MAX, obeyed).await
     }
 
     /// Waits until something may have arrived: at most `longest`, or until `stop`.
@@ -160,6 +180,8 @@ impl Mailbox {
             let (news, _interrupt) = idle.wait_with_timeout(longest);
             tokio::select! {
                 heard = news => heard?,
+                // The library begins to wait anew whenever the server says that it is still there.
+                () = tokio::time::sleep(longest) => IdleResponse::Timeout,
                 () = stop.cancelled() => IdleResponse::Timeout,
             }
         };

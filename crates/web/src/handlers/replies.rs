@@ -19,6 +19,10 @@ use bytes::Bytes;
 use domain::ReplyId;
 use replybox::{ReplyBox, ReplyFilter, ReplySummary};
 use report::{CsvPages, ReplyExport};
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::error;
 use warp::reply::Response;
 
 /// A screen and a half.
@@ -61,16 +65,27 @@ pub(crate) async fn list(call: Call, (): ()) -> Result<Response, Fault> {
     let t = call.texts();
     let mut s = shell(&call, t.get("replies-title"));
     (s.here, s.live) = ("replies", chosen.before.is_none());
-    Ok(reply::html(html(&RepliesPage { s, t, query: chosen.query(), list })))
+    let file = Chosen { unread: false, before: None, ..chosen }.query();
+    Ok(reply::html(html(&RepliesPage { s, t, query: chosen.query(), file, list })))
 }
 
 /// Its live part.
 pub(crate) async fn live(call: Call, (): ()) -> Result<Response, Fault> {
     open(&call)?;
     let chosen = Chosen { before: None, ..Chosen::of(&call) };
-    events::stream(call, move |call| async move {
-        let list = html(&listed(&call, chosen).await?);
-        Ok(Moment { stamp: String::new(), parts: vec![("replies", list)] })
+    let drawn = Arc::new(Mutex::new((None, String::new())));
+    events::stream(call, move |call| {
+        let drawn = Arc::clone(&drawn);
+        async move {
+            // Most seconds nothing came and nobody read anything.
+            let newest = open(&call)?.page(ReplyFilter::default(), None, 1).await?;
+            let now = (newest.first().map(|reply| reply.id), call.app.web.store.read_replies_count().await?);
+            let mut drawn = drawn.lock().await;
+            if drawn.0 != Some(now) {
+                *drawn = (Some(now), html(&listed(&call, chosen).await?));
+            }
+            Ok(Moment { stamp: String::new(), parts: vec![("replies", drawn.1.clone())] })
+        }
     })
 }
 
@@ -137,7 +152,7 @@ async fn find(call: &Call, chosen: Chosen) -> Result<(Vec<(ReplySummary, bool)>,
                 found.push((reply, is_read));
             }
             if found.len() == ROWS {
-                break;
+                return Ok((found, before));
             }
         }
         if !full {
@@ -147,22 +162,42 @@ async fn find(call: &Call, chosen: Chosen) -> Result<(Vec<(ReplySummary, bool)>,
     Ok((found, before))
 }
 
-/// All that the list would show, with their texts, as a file.
+/// All of the chosen kind, read ones too, with their texts, as a file.
 pub(crate) async fn csv(call: Call, (): ()) -> Result<Response, Fault> {
-    let replies = open(&call)?;
-    let store = &call.app.web.store;
+    open(&call)?;
     let actor = call.actor().ok_or(Fault::Forbidden)?;
-    store.record(actor, "replies-exported", "replies".to_owned(), call.app.now()).await?;
-    // The mark makes spreadsheet programs read it as UTF-8.
-    let mut file = Vec::from("\u{feff}");
+    call.app.web.store.record(actor, "replies-exported", "replies".to_owned(), call.app.now()).await?;
+    let (pages, written) = mpsc::channel(1);
+    tokio::spawn(async move {
+        if let Err(problem) = write_csv(&call, &pages).await {
+            error!(error = &*problem as &dyn std::error::Error, "an export of replies broke off");
+            // The reader may have gone away first.
+            pages.send(Err(std::io::Error::other("the replies cannot be read"))).await.ok();
+        }
+    });
+    let pieces = ReceiverStream::new(written);
+    Ok(reply::download_stream(pieces, "replies.csv", "text/csv; charset=utf-8"))
+}
+
+/// Page by page: the texts of a storm are more than a process should hold.
+async fn write_csv(
+    call: &Call,
+    pages: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Some(replies) = &call.app.web.replybox else { return Ok(()) };
     let mut csv = CsvPages::default();
-    let mut export = ReplyExport::new(store, replies, Chosen::of(&call).filter);
+    let mut export = ReplyExport::new(&call.app.web.store, replies, Chosen::of(call).filter);
+    // The mark makes spreadsheet programs read it as UTF-8.
+    let mut piece = Bytes::from_static("\u{feff}".as_bytes());
     loop {
+        if pages.send(Ok(piece)).await.is_err() {
+            return Ok(());
+        }
         let page = export.next_page().await?;
         if page.is_empty() {
-            return Ok(reply::download(Bytes::from(file), "replies.csv", "text/csv; charset=utf-8"));
+            return Ok(());
         }
-        file.extend(csv.page(page).map_err(|error| Fault::Internal(Box::new(error)))?);
+        piece = Bytes::from(csv.page(page)?);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use std::fmt::Write as _;
+use std::{error::Error, fmt::Write as _};
+use tokio_stream::Stream;
 use warp::{
+    Reply,
     http::{HeaderValue, StatusCode, header},
     reply::Response,
 };
@@ -33,7 +35,22 @@ pub(crate) fn typed(text: String, content_type: &'static str) -> Response {
 /// A file to be saved. A browser neither renders it nor guesses its type; should it be opened
 /// all the same, it is sandboxed.
 pub(crate) fn download(body: Bytes, name: &str, content_type: &'static str) -> Response {
-    let mut response = Response::new(body.into());
+    saved(Response::new(body.into()), name, content_type)
+}
+
+/// The same, of a file that is written while it is read. An error breaks the download off.
+pub(crate) fn download_stream<E>(
+    pieces: impl Stream<Item = Result<Bytes, E>> + Send + Sync + 'static,
+    name: &str,
+    content_type: &'static str,
+) -> Response
+where
+    E: Error + Send + Sync + 'static,
+{
+    saved(warp::reply::stream(pieces).into_response(), name, content_type)
+}
+
+fn saved(mut response: Response, name: &str, content_type: &'static str) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {

@@ -47,6 +47,8 @@ pub(crate) struct RepliesPage {
     pub(crate) t: Texts,
     /// What was chosen.
     pub(crate) query: String,
+    /// Of that, what a file of them goes by.
+    pub(crate) file: String,
     pub(crate) list: String,
 }
 

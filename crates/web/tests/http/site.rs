@@ -92,6 +92,7 @@ pub(crate) struct Site {
     pub(crate) draft: BroadcastId,
     pub(crate) people: Vec<Person>,
     pub(crate) members: Vec<MemberId>,
+    pub(crate) replies: ReplyBox,
     stop: CancellationToken,
     running: JoinHandle<()>,
     _database: TestDatabase,
@@ -129,7 +130,7 @@ impl Site {
         replies.insert(reply(sent, ids[0], clock.now())).await.expect("a reply");
         let bound = web::bind(Web {
             store: store.clone(),
-            replybox: Some(replies),
+            replybox: Some(replies.clone()),
             desk: desk.clone(),
             settings: settings(listen),
             keyring: keyring.clone(),
@@ -153,6 +154,7 @@ impl Site {
             draft,
             people,
             members: ids,
+            replies,
             stop,
             running,
             _database: database,
@@ -364,7 +366,7 @@ fn address(n: u32) -> EmailAddress {
     EmailAddress::parse(&format!("member{n}@example.jp")).expect("an address")
 }
 
-fn reply(broadcast: BroadcastId, member: MemberId, now: Timestamp) -> NewReply {
+pub(crate) fn reply(broadcast: BroadcastId, member: MemberId, now: Timestamp) -> NewReply {
     NewReply {
         received_at: now,
         broadcast,

@@ -12,24 +12,32 @@ use hickory_resolver::{
 };
 use std::{net::SocketAddr, time::Duration};
 
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// Asks the system's name servers, or the one at `server`.
 pub(super) async fn check(config: &Config, server: Option<SocketAddr>, findings: &mut Findings) {
-    let looked = async {
-        let names = Names(resolver(server)?);
-        let domain = config.sender_domain()?;
-        policy(&names, &domain, findings).await?;
-        signature(&names, config, findings).await?;
-        way_in(&names, &config.sink.domain, findings).await
+    let (names, domain) = match (resolver(server), config.sender_domain()) {
+        (Ok(resolver), Ok(domain)) => (Names(resolver), domain),
+        (Err(problem), _) | (_, Err(problem)) => return unanswered(&problem, findings),
     };
-    if let Err(problem) = looked.await {
-        findings.warn(
-            "dns",
-            format!("the name server does not answer ({problem:#})"),
-            "check /etc/resolv.conf, or ask another one: hansho doctor --dns ADDRESS:53",
-        );
+    // One record that nobody answers for does not keep the others from being looked up.
+    for looked in [
+        policy(&names, &domain, findings).await,
+        signature(&names, config, findings).await,
+        way_in(&names, &config.sink.domain, findings).await,
+    ] {
+        if let Err(problem) = looked {
+            unanswered(&problem, findings);
+        }
     }
+}
+
+fn unanswered(problem: &anyhow::Error, findings: &mut Findings) {
+    findings.warn(
+        "dns",
+        format!("a name server does not answer ({problem:#})"),
+        "check /etc/resolv.conf, or ask another one: hansho doctor --dns ADDRESS:53",
+    );
 }
 
 fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
@@ -89,14 +97,7 @@ async fn policy(names: &Names, domain: &str, findings: &mut Findings) -> Result<
             format!("{domain} TXT \"v=spf1 include:… -all\", as your relay's operator says"),
         ),
     }
-    // A subdomain is covered by the domain above it (RFC 7489 §6.6.3).
-    let above = domain.split_once('.').map_or(domain, |(_, above)| above);
-    let own = names.text(&format!("_dmarc.{domain}"), "v=DMARC1").await?;
-    let dmarc = match own {
-        Some(dmarc) => Some(dmarc),
-        None => names.text(&format!("_dmarc.{above}"), "v=DMARC1").await?,
-    };
-    match dmarc {
+    match dmarc(names, domain).await? {
         Some(dmarc) => findings.good("dmarc", dmarc),
         None => findings.warn(
             "dmarc",
@@ -107,6 +108,18 @@ async fn policy(names: &Names, domain: &str, findings: &mut Findings) -> Result<
     Ok(())
 }
 
+/// Of the domain, or of one above it, which covers it (RFC 7489 §6.6.3).
+async fn dmarc(names: &Names, domain: &str) -> Result<Option<String>> {
+    let mut domain = domain;
+    while domain.contains('.') {
+        if let Some(dmarc) = names.text(&format!("_dmarc.{domain}"), "v=DMARC1").await? {
+            return Ok(Some(dmarc));
+        }
+        domain = domain.split_once('.').map_or("", |(_, above)| above);
+    }
+    Ok(None)
+}
+
 /// The key of the signature that hansho makes itself.
 async fn signature(names: &Names, config: &Config, findings: &mut Findings) -> Result<()> {
     let Some((selector, domain)) = config.dkim_names() else {
@@ -115,7 +128,10 @@ async fn signature(names: &Names, config: &Config, findings: &mut Findings) -> R
     };
     let name = format!("{selector}._domainkey.{domain}");
     match names.text(&name, "").await? {
-        Some(key) if key.contains("p=") && !key.contains("p=;") => {
+        // An empty one is a key that was revoked (RFC 6376 §3.6.1).
+        Some(key)
+            if key.split(';').any(|tag| tag.trim().strip_prefix("p=").is_some_and(|key| !key.is_empty())) =>
+        {
             findings.good("dkim", format!("{name} holds a key"));
         }
         _ => findings.warn(
@@ -133,7 +149,8 @@ async fn way_in(names: &Names, domain: &str, findings: &mut Findings) -> Result<
     let exchangers: Vec<String> = exchangers
         .into_iter()
         .filter_map(|data| match data {
-            RData::MX(mx) => Some(mx.exchange.to_utf8()),
+            // A dot alone says that the domain takes no mail (RFC 7505).
+            RData::MX(mx) => Some(mx.exchange.to_utf8()).filter(|host| host != "."),
             _ => None,
         })
         .collect();
@@ -145,14 +162,23 @@ async fn way_in(names: &Names, domain: &str, findings: &mut Findings) -> Result<
         );
     }
     for host in exchangers {
-        findings.good("mx", format!("{domain} is received by {host}"));
         let mut addresses = names.find(&host, RecordType::A).await?;
         addresses.extend(names.find(&host, RecordType::AAAA).await?);
-        let addresses = addresses.into_iter().filter_map(|data| data.ip_addr());
+        let addresses: Vec<_> = addresses.into_iter().filter_map(|data| data.ip_addr()).collect();
+        if addresses.is_empty() {
+            findings.warn(
+                "mx",
+                format!("{domain} is received by {host}, which has no address"),
+                format!("{host} A, the address of the machine with the sink"),
+            );
+        } else {
+            findings.good("mx", format!("{domain} is received by {host}"));
+        }
         for address in addresses {
             let name = hickory_resolver::proto::rr::Name::from(address).to_utf8();
             let named = names.find(&name, RecordType::PTR).await?;
-            match named.first() {
+            // An alias may stand before it (RFC 2317).
+            match named.iter().find(|data| matches!(data, RData::PTR(_))) {
                 Some(name) => findings.good("ptr", format!("{address} is {name}")),
                 None => findings.warn(
                     "ptr",

@@ -51,6 +51,16 @@ impl Findings {
         self.findings.push(Finding { rule, level: Level::Block, text, remedy });
     }
 
+    fn unless_done(&mut self, rule: &'static str, done: Result<()>) {
+        if let Err(problem) = done {
+            self.block(
+                rule,
+                format!("could not be looked at: {problem:#}"),
+                "mend this, and run doctor again",
+            );
+        }
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         for Finding { rule, level, text: said, remedy } in &self.findings {
@@ -80,15 +90,15 @@ pub(super) async fn run(path: &Path, dns: Option<SocketAddr>, format: Format) ->
         "config",
         format!("{} is usable{}", path.display(), if rehearsal { ", a rehearsal" } else { "" }),
     );
-    machine::check(&config, &mut findings)?;
+    machine::check(&config, &mut findings);
     if rehearsal && dns.is_none() {
         findings.good("dns", "not looked at: nothing leaves a rehearsal");
     } else {
         dns::check(&config, dns, &mut findings).await;
     }
-    pickup(&config, &mut findings).await?;
+    pickup(&config, &mut findings).await;
     match Installation::open(path).await {
-        Ok(installation) => on_installation(&installation, &mut findings).await?,
+        Ok(installation) => on_installation(&installation, &mut findings).await,
         Err(problem) => findings.block(
             "database",
             format!("{problem:#}"),
@@ -99,12 +109,17 @@ pub(super) async fn run(path: &Path, dns: Option<SocketAddr>, format: Format) ->
     Ok(if findings.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn on_installation(installation: &Installation, findings: &mut Findings) -> Result<()> {
+async fn on_installation(installation: &Installation, findings: &mut Findings) {
     findings.good("database", "both databases answer, with the schema of this program");
-    machine::check_clock(installation, findings).await?;
-    relays(installation, findings).await?;
-    people::check(installation, findings).await?;
-    one_way::probe(installation, findings).await
+    // A check that cannot be made is a finding, and the next one is made all the same.
+    let clock = machine::check_clock(installation, findings).await;
+    findings.unless_done("clock", clock);
+    let relay = relays(installation, findings).await;
+    findings.unless_done("relay", relay);
+    let people = people::check(installation, findings).await;
+    findings.unless_done("people", people);
+    let sink = one_way::probe(installation, findings).await;
+    findings.unless_done("sink", sink);
 }
 
 async fn relays(installation: &Installation, findings: &mut Findings) -> Result<()> {
@@ -122,8 +137,8 @@ async fn relays(installation: &Installation, findings: &mut Findings) -> Result<
     Ok(())
 }
 
-async fn pickup(config: &Config, findings: &mut Findings) -> Result<()> {
-    let Some(settings) = config.pickup()? else { return Ok(()) };
+async fn pickup(config: &Config, findings: &mut Findings) {
+    let Ok(Some(settings)) = config.pickup() else { return };
     match pickup::look(&settings.mailbox).await {
         Ok(0) => findings.good("pickup", format!("{} lets us in; no mail waits", settings.mailbox)),
         Ok(waiting) => findings.good("pickup", format!("{} lets us in; {waiting} wait", settings.mailbox)),
@@ -133,5 +148,4 @@ async fn pickup(config: &Config, findings: &mut Findings) -> Result<()> {
             "check pickup.url: server, user, password, folder",
         ),
     }
-    Ok(())
 }

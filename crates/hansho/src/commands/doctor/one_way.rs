@@ -4,7 +4,7 @@
 use super::Findings;
 use crate::installation::Installation;
 use anyhow::{Context, Result, bail};
-use domain::{BroadcastId, BroadcastState, MemberId, RecipientToken, TokenKind};
+use domain::{BroadcastId, BroadcastState, MemberId, RecipientToken, ReplyId, TokenKind};
 use replybox::ReplyFilter;
 use sink::Protocol;
 use std::{net::SocketAddr, time::Duration};
@@ -30,21 +30,14 @@ pub(super) async fn probe(installation: &Installation, findings: &mut Findings) 
         );
         return Ok(());
     };
-    let busy = !installation.store.broadcasts_in(BroadcastState::Sending).await?.is_empty();
-    let before = installation.store.submissions().await?;
-    match dialogue(installation, stream).await {
-        Ok(()) => {}
-        Err(problem) => {
-            findings.block(
-                "sink",
-                format!("{problem:#}"),
-                "do not send before this is clear; see the sink's log",
-            );
-            return Ok(());
-        }
+    let busy = is_sending(installation).await?;
+    let (before, newest) = (installation.store.submissions().await?, newest_probe(installation).await?);
+    if let Err(problem) = dialogue(installation, stream).await {
+        let remedy = "do not send before this is clear; see the sink's log";
+        findings.block("sink", format!("{problem:#}"), remedy);
+        return Ok(());
     }
-    let filter = ReplyFilter { broadcast: Some(BroadcastId::new(NOBODY)), class: None };
-    if installation.replybox.page(filter, None, 1).await?.is_empty() {
+    if newest_probe(installation).await? == newest {
         findings.block(
             "sink",
             "it took a reply that is not in this installation's reply database",
@@ -53,8 +46,8 @@ pub(super) async fn probe(installation: &Installation, findings: &mut Findings) 
         return Ok(());
     }
     sleep(WATCHED).await;
-    let sent = installation.store.submissions().await? - before;
-    if busy {
+    let sent = installation.store.submissions().await?.saturating_sub(before);
+    if busy || is_sending(installation).await? {
         findings.warn(
             "sink",
             "a reply ended there; a broadcast is being sent, so copies could not be told from its mails",
@@ -71,6 +64,16 @@ pub(super) async fn probe(installation: &Installation, findings: &mut Findings) 
             .good("sink", "a reply ended there, nothing was sent to anybody, other addresses are refused");
     }
     Ok(())
+}
+
+async fn is_sending(installation: &Installation) -> Result<bool> {
+    Ok(!installation.store.broadcasts_in(BroadcastState::Sending).await?.is_empty())
+}
+
+/// The newest reply to the notice that never was.
+async fn newest_probe(installation: &Installation) -> Result<Option<ReplyId>> {
+    let filter = ReplyFilter { broadcast: Some(BroadcastId::new(NOBODY)), class: None };
+    Ok(installation.replybox.page(filter, None, 1).await?.first().map(|reply| reply.id))
 }
 
 #[expect(clippy::disallowed_methods, reason = "our own sink, as strangers reach it")]
