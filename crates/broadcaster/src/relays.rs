@@ -157,7 +157,8 @@ impl Relays {
     }
 
     fn tell(&self, health: &mut Health, at: usize, why: &dyn Error) {
-        let text: String = in_full(&self.known[at], why).chars().take(TROUBLE_CHARS_MAX).collect();
+        let text: String =
+            format!("{}: {}", self.known[at], in_full(why)).chars().take(TROUBLE_CHARS_MAX).collect();
         health.trouble = Some((at, text));
         self.troubled.store(true, Ordering::Relaxed);
     }
@@ -169,8 +170,8 @@ impl Relays {
 
 /// With all causes: "invalid peer certificate: Expired" stands at the end of the chain. Some errors
 /// name their causes themselves.
-fn in_full(relay: &RelayUrl, why: &dyn Error) -> String {
-    let mut text = format!("{relay}: {why}");
+pub(crate) fn in_full(why: &dyn Error) -> String {
+    let mut text = why.to_string();
     let mut cause = why.source();
     while let Some(error) = cause {
         let cause_said = error.to_string();

@@ -371,7 +371,7 @@ pub(crate) enum ReplyCommand {
         class: Option<ReplyClass>,
         #[arg(long)]
         broadcast: Option<BroadcastId>,
-        #[arg(long, value_enum, default_value = "csv")]
+        #[arg(long, value_enum, default_value_t = TableFormat::Csv)]
         format: TableFormat,
     },
     /// Classify raw mail files; needs no configuration.

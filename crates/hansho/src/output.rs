@@ -1,7 +1,10 @@
 //! One JSON document on stdout with `--json`, sentences for people without.
 
+use crate::cli::TableFormat;
 use anyhow::Result;
+use report::{CsvLine, CsvPages};
 use serde::Serialize;
+use std::io::{BufWriter, StdoutLock, Write};
 
 /// How to print an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,5 +23,35 @@ impl Format {
             Self::Text => println!("{}", text(value).trim_end()),
         }
         Ok(())
+    }
+}
+
+/// A table on stdout, page by page.
+pub(crate) struct Table {
+    format: TableFormat,
+    csv: CsvPages,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Table {
+    pub(crate) fn begin(format: TableFormat) -> Self {
+        Self { format, csv: CsvPages::default(), out: BufWriter::new(std::io::stdout().lock()) }
+    }
+
+    /// The next lines.
+    pub(crate) fn page<L: CsvLine>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<()> {
+        match self.format {
+            TableFormat::Csv => self.out.write_all(&self.csv.page(lines)?)?,
+            TableFormat::Jsonl => {
+                for line in lines {
+                    writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(mut self) -> Result<()> {
+        Ok(self.out.flush()?)
     }
 }

@@ -217,10 +217,9 @@ impl Pickup {
         uid: Uid,
         size: usize,
     ) -> Result<Result<(), NotTaken>, Trouble> {
-        let too_large = |max: Option<usize>| max.is_some_and(|max| size > max);
-        let refused = || NotTaken::Refused(format!("{size} octets are more than the sink takes"));
-        if too_large(self.size_max) {
-            return Ok(Err(refused()));
+        // Spares the way; where nobody has said yet how much is too much, the sink refuses it.
+        if self.size_max.is_some_and(|max| size > max) {
+            return Ok(Err(NotTaken::Refused(format!("{size} octets are more than the sink takes"))));
         }
         // First, because the sink does not wait as long as a slow line may take.
         let fetched = mailbox.fetch(uid).await.map_err(|e| self.of_mailbox(e))?;
@@ -232,9 +231,6 @@ impl Pickup {
             Err(reason) => return Ok(Err(NotTaken::NotNow(reason))),
         };
         self.size_max = sink.size_max();
-        if too_large(self.size_max) {
-            return Ok(Err(refused()));
-        }
         Ok(sink.deliver(&Envelope::of(&mail, &self.settings.domain), &mail).await)
     }
 

@@ -111,7 +111,7 @@ impl ReplyBox {
     /// [`ReplyBoxError::Query`], [`ReplyBoxError::ReadOnly`]: nothing was stored.
     pub async fn insert(&self, reply: NewReply) -> Result<ReplyId, ReplyBoxError> {
         let ids = self.insert_all(vec![reply]).await?;
-        ids.into_iter().next().ok_or(ReplyBoxError::Corrupt { column: "id", row: 0 })
+        Ok(*ids.first().expect("invariant: one row, one id"))
     }
 
     /// Stores the rows of one mail that came for several recipients: all or none, durable when

@@ -3,17 +3,14 @@
 use crate::{
     cli::{ReplyCommand, TableFormat},
     installation::Installation,
-    output::Format,
+    output::{Format, Table},
 };
 use anyhow::{Context, Result};
 use domain::ReplyClass;
 use replybox::{ReplyFilter, ReplySummary, StoredReply};
-use report::{CsvPages, ReplyExport};
+use report::ReplyExport;
 use serde::Serialize;
-use std::{
-    io::{BufWriter, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 use store::StoreError;
 
 #[derive(Serialize)]
@@ -75,22 +72,14 @@ pub(super) async fn run(installation: &Installation, command: ReplyCommand, form
 }
 
 async fn export(installation: &Installation, filter: ReplyFilter, format: TableFormat) -> Result<()> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut csv = CsvPages::default();
+    let mut table = Table::begin(format);
     let mut export = ReplyExport::new(&installation.store, &installation.replybox, filter);
     loop {
         let page = export.next_page().await?;
         if page.is_empty() {
-            return Ok(out.flush()?);
+            return table.end();
         }
-        match format {
-            TableFormat::Csv => out.write_all(&csv.page(page)?)?,
-            TableFormat::Jsonl => {
-                for line in page {
-                    writeln!(out, "{}", serde_json::to_string(&line)?)?;
-                }
-            }
-        }
+        table.page(page)?;
     }
 }
 

@@ -139,7 +139,7 @@ async fn listed(call: &Call, chosen: Chosen) -> Result<RepliesList, Fault> {
 async fn find(call: &Call, chosen: Chosen) -> Result<(Vec<(ReplySummary, bool)>, Option<ReplyId>), Fault> {
     let replies = open(call)?;
     let (mut found, mut before, mut looked_through) = (Vec::new(), chosen.before, 0);
-    while found.len() < ROWS && looked_through < LOOKED_THROUGH_MAX {
+    while looked_through < LOOKED_THROUGH_MAX {
         let page = replies.page(chosen.filter, before, ROWS as u64).await?;
         let ids: Vec<ReplyId> = page.iter().map(|reply| reply.id).collect();
         let read = call.app.web.store.read_replies(&ids).await?;
