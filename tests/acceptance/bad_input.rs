@@ -84,7 +84,7 @@ async fn a_roster_that_is_not_what_it_claims_changes_nothing() {
     let headings = "会員番号,氏名,メールアドレス\n";
     let damaged = [headings.as_bytes(), "x1,花子,x1@example.jp\nx2,".as_bytes(), b"\xe9\xff,x2@example.jp\n"];
     let rosters: [(&str, Vec<u8>, &str); 6] = [
-        ("名簿.csv", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml".to_vec(), "Excel workbook (.xlsx)"),
+        ("名簿.csv", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml".to_vec(), "save it again"),
         ("名簿2.csv", b"%PDF-1.7\n".to_vec(), "PDF"),
         ("名簿3.csv", b"<!DOCTYPE html><html></html>".to_vec(), "web page"),
         ("名簿4.csv", damaged.concat(), "row 3"),

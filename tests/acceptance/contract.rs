@@ -68,6 +68,7 @@ async fn exit_codes_tell_done_failed_usage_refused_and_not_found() {
     for missing in [
         &["broadcast", "status", "999"][..],
         &["broadcast", "ledger", "999"][..],
+        &["broadcast", "held", "999"][..],
         &["broadcast", "send", "999"][..],
         &["member", "show", "m9999"][..],
         &["audience", "show", "誰か"][..],

@@ -6,4 +6,5 @@ mod contract;
 mod demonstration;
 mod doctor;
 mod installation;
+mod privacy;
 mod rented_mailbox;

@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("hansho-sinkd", &["domain", "replybox", "sink"]),
-    ("testkit", &["domain", "migrations", "rehearsal", "store"]),
+    ("testkit", &["domain", "migrations", "registry", "rehearsal", "store"]),
     (
         "hansho-tests",
         &["broadcaster", "domain", "migrations", "notice", "rehearsal", "replybox", "store", "testkit"],

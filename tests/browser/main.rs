@@ -11,6 +11,7 @@ mod member;
 mod natures;
 mod opening;
 mod policy;
+mod registry;
 mod scene;
 mod scriptless;
 mod signing;

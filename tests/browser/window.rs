@@ -91,6 +91,15 @@ impl<'a> Window<'a> {
         .await;
     }
 
+    /// Chooses a file.
+    pub(crate) async fn attach(&self, file: &Path) {
+        let path = file.display().to_string();
+        self.wait("the field for a file", async || {
+            Ok(self.client.find(Locator::Css("input[type=file]")).await?.send_keys(&path).await?)
+        })
+        .await;
+    }
+
     /// Taps a choice.
     pub(crate) async fn choose(&self, field: &str, value: &str) {
         self.click(&format!("input[name={field}][value={value}]")).await;

@@ -31,6 +31,14 @@ async fn who_lacks_a_field_is_held_with_the_reason_and_counted_in_what_is_signed
     let rows = notice.ledger().await;
     let reasons: Vec<&str> = rows.iter().filter_map(|row| row.held_reason.as_deref()).collect();
     assert_eq!(reasons, vec!["missing-field:facility"; WITHOUT.len()]);
+    // The office takes the list and mends the roster.
+    let list = notice.ask("held", &[], &society.coordinator).await.text();
+    let lines: Vec<&str> = list.lines().collect();
+    assert_eq!(lines.len(), 1 + WITHOUT.len(), "{list}");
+    assert_eq!(
+        lines[..2],
+        ["member_no,name,facility,prefecture,reason", "b0,看護 太郎,,,missing-field:facility"]
+    );
     let _signed = notice.approve_by(&society.approver).await.done();
     let _released = notice.send().await.done();
     notice.becomes(BroadcastState::Completed, PATIENCE).await;
@@ -51,15 +59,15 @@ async fn who_lacks_a_field_is_held_with_the_reason_and_counted_in_what_is_signed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_the_registry_does_not_have_blocks_before_anybody_is_asked_to_sign() {
+async fn a_field_that_the_registry_does_not_have_is_refused_while_it_is_written() {
     let society = Society::of(3).await;
-    let notice =
-        society.draft("exercise", "all", "予約", "{{name}} 様 {{reservation_time}} にお越しください").await;
-    let preflight = notice.preflight().await;
-    assert_eq!(preflight["ok"], false, "{preflight}");
-    assert_eq!(preflight["digest"], serde_json::Value::Null);
-    let _refused = notice.approve_by(&society.approver).await.refused_by("state");
-    let _refused = notice.send().await.refused_by("approval");
+    let file = society.text("{{name}} 様 {{reservation_time}} にお越しください");
+    let new = ["--nature", "exercise", "--subject", "予約", "--audience", "all", "--body-file", &file];
+    let create = [&["broadcast", "create"], new.as_slice()].concat();
+    let refused = society.hansho(&create).by(&society.coordinator).await.refused_by("preflight");
+    let said = refused.stderr;
+    assert!(said.contains("{{reservation_time}}") && said.contains("{{facility}}"), "{said}");
+    assert_eq!(society.store().broadcasts(1).await.expect("read"), [], "there is nothing to sign");
 }
 
 fn some_without_facility() -> String {

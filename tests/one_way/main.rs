@@ -15,7 +15,8 @@
 //! | 12 Addresses stay covered | `addresses_stay_covered` |
 //!
 //! What strangers try at the two open doors, the sink and the members' pages, is in `strangers`;
-//! what is tried with the texts that leave is in `onto_the_wire`. Both go by the numbers of
+//! what is tried with the texts that leave is in `onto_the_wire`; whoever got a member's old address
+//! is in `recycled_addresses`. The first two go by the numbers of
 //! `docs/security-tests.md`.
 
 mod addresses_stay_covered;
@@ -28,6 +29,7 @@ mod nothing_is_lost;
 mod one_envelope_one_recipient;
 mod only_what_was_approved;
 mod onto_the_wire;
+mod recycled_addresses;
 mod replies_end;
 mod signed_mail;
 mod sockets;

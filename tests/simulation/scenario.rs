@@ -337,6 +337,7 @@ fn release(plan: &Plan, books: &Mutex<Books>) {
         stopped_at: None,
         completed_at: None,
         change: None,
+        registry_revision: None,
         canary: None,
     };
     let signature = Signature { staff: StaffId::new(2), role: Role::Approver, digest, signed_at: now };

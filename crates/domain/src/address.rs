@@ -54,7 +54,7 @@ pub enum AddressError {
 }
 
 /// One mailbox, e.g. `hanako@example.jp`, with the carriers' historical dot forms allowed where
-/// they exist. Written form is kept byte for byte, the domain in lower case.
+/// they exist. Written form is kept byte for byte, the domain in lower case and in ASCII.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress {
     local: String,
@@ -77,7 +77,15 @@ impl EmailAddress {
         if domain.contains('@') {
             return Err(AddressError::At);
         }
-        let domain = domain.to_ascii_lowercase();
+        // A domain in Japanese script is written to by its ASCII form (RFC 5891).
+        let domain = if domain.is_ascii() {
+            domain.to_ascii_lowercase()
+        } else {
+            idna::domain_to_ascii(domain).map_err(|_| AddressError::Domain)?
+        };
+        if local.len() + 1 + domain.len() > ADDRESS_OCTETS_MAX {
+            return Err(AddressError::Long);
+        }
         check_domain(&domain)?;
         check_local(local, &domain)?;
         Ok(Self { local: local.to_owned(), domain })
@@ -235,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_in_japanese_script_becomes_its_ascii_form() {
+        let address = EmailAddress::parse("hanako@日本語.jp").expect("an address");
+        assert_eq!(address.reveal(), "hanako@xn--wgv71a119e.jp");
+        assert_eq!(address, EmailAddress::parse("hanako@XN--WGV71A119E.jp").expect("an address"));
+    }
+
+    #[test]
     fn tricks_are_refused() {
         for text in [
             "",
@@ -255,6 +270,9 @@ mod tests {
             "a@127.0.0.1",
             "\"a\"@c.jp",
             "あ@c.jp",
+            "a@あ\u{202e}い.jp",
+            "a@日本語",
+            "a@c\u{ff0e}jp\u{2024}",
             "a@-c.jp",
             "a@c..jp",
             "a@c.jp.",

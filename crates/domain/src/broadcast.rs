@@ -128,6 +128,20 @@ impl BroadcastState {
             | Self::Expired => false,
         }
     }
+
+    /// Nothing is sent any more, unless a person orders unknown rows to be sent again.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Completed | Self::Cancelled | Self::Expired => true,
+            Self::Draft
+            | Self::Preflighted
+            | Self::AwaitingApproval
+            | Self::Approved
+            | Self::Sending
+            | Self::Stopped => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod approval;
 mod broadcast;
 mod database_url;
 mod delivery;
+mod erasure;
 mod exercise;
 mod id;
 mod key_file;
@@ -36,13 +37,14 @@ pub use database_url::{database_url_in, replies_url_beside, sqlite_path};
 pub use delivery::{
     AttemptNo, Delivery, DeliveryEvent, DeliveryState, HoldReason, IllegalEvent, SmtpReply, Tally,
 };
+pub use erasure::{ErasedKey, RetentionPeriods};
 pub use exercise::{ExerciseState, InjectAudience, InjectState};
 pub use id::{
     AudienceId, BroadcastId, DeliveryId, ExerciseId, InjectId, LeaseId, MemberId, QuestionnaireId, ReplyId,
     StaffId,
 };
 pub use key_file::{KeyFileError, parse_key_file, write_key_file};
-pub use member::{MemberNo, MemberNoError, MemberStatus, PREFECTURES, Prefecture};
+pub use member::{MemberNo, MemberNoError, MemberStatus, PREFECTURES, Prefecture, is_of_one_family};
 pub use nature::Nature;
 pub use questionnaire::{AnswerError, Answers, Choice, Question, QuestionKind, Questionnaire};
 pub use rate::{Rate, RateError};

@@ -2,6 +2,11 @@
 
 use crate::words;
 use std::{fmt, str::FromStr};
+use unicode_normalization::UnicodeNormalization;
+
+/// So many characters at the end of a number show that somebody knows it: few enough to type on a
+/// telephone, and too many for a handful of guesses.
+const SHOWN_CHARS: usize = 4;
 
 /// Where a member stands with the society. Only `Active` can be in an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -35,6 +40,20 @@ impl MemberNo {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `typed` shows that somebody knows this number: its last four letters and digits (all of
+    /// a shorter one), or the whole. Width, letter case, spaces and dashes of any kind make no
+    /// difference.
+    #[must_use]
+    pub fn is_shown_by(&self, typed: &str) -> bool {
+        let (number, typed) = (folded(&self.0), folded(typed));
+        let before = number.chars().count().saturating_sub(SHOWN_CHARS);
+        typed == number || typed.chars().eq(number.chars().skip(before))
+    }
+}
+
+fn folded(text: &str) -> String {
+    text.nfkc().filter(|c| c.is_alphanumeric() && *c != 'ー').flat_map(char::to_lowercase).collect()
 }
 
 impl fmt::Display for MemberNo {
@@ -55,6 +74,20 @@ impl FromStr for MemberNo {
         let length = text.chars().count();
         let plain = text.chars().all(|c| !c.is_whitespace() && !c.is_control());
         if plain && (1..=32).contains(&length) { Ok(Self(text.to_owned())) } else { Err(MemberNoError) }
+    }
+}
+
+/// Whether two names look like two people of one family: the same word before the first space, and
+/// another one after it. Names written without a space tell nothing.
+#[must_use]
+pub fn is_of_one_family(one: &str, other: &str) -> bool {
+    let parts = |name: &str| {
+        let (family, given) = name.trim().split_once(char::is_whitespace)?;
+        Some((family.to_owned(), given.split_whitespace().collect::<String>()))
+    };
+    match (parts(one), parts(other)) {
+        (Some((family, given)), Some((same, another))) => family == same && given != another,
+        _ => false,
     }
 }
 
@@ -158,6 +191,31 @@ fn short_name(full: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_family_is_told_from_one_person_who_stands_there_twice() {
+        assert!(is_of_one_family("鈴木 花子", "鈴木　一郎"));
+        assert!(!is_of_one_family("鈴木 花子", "鈴木　花子"));
+        assert!(!is_of_one_family("鈴木 花子", "佐藤 花子"));
+        assert!(!is_of_one_family("鈴木花子", "鈴木一郎"));
+    }
+
+    #[test]
+    fn the_end_of_a_number_shows_it_in_any_width_and_case() {
+        let number: MemberNo = "K0012ab".parse().expect("a number");
+        for right in ["12ab", "12AB", "１２ａＢ", " 12ab ", "k0012AB", "Ｋ００１２ａｂ　"] {
+            assert!(number.is_shown_by(right), "{right:?}");
+        }
+        for wrong in ["", " ", "2ab", "012ab", "0012", "12ac", "K001"] {
+            assert!(!number.is_shown_by(wrong), "{wrong:?}");
+        }
+        let short: MemberNo = "７".parse().expect("a number");
+        let dashed: MemberNo = "123456-7".parse().expect("a number");
+        for right in ["4567", "456-7", "456ー7", "456−7", "123456-7", "1234567"] {
+            assert!(dashed.is_shown_by(right), "{right:?}");
+        }
+        assert!(short.is_shown_by("7") && !short.is_shown_by("") && !short.is_shown_by("0007"));
+    }
 
     #[test]
     fn prefectures_are_known_by_full_and_short_name() {

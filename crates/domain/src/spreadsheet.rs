@@ -13,6 +13,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_way_to_begin_a_formula_is_known() {
+        for first in ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"] {
+            let cell = format!("{first}HYPERLINK(\"http://example.jp\")");
+            assert_eq!(spreadsheet_safe(&cell), format!("'{cell}"));
+        }
+    }
+
+    #[test]
     fn no_cell_is_a_formula() {
         for (cell, safe) in [("=1+1", "'=1+1"), ("＝1", "'＝1"), ("\tx", "'\tx"), ("a=b", "a=b"), ("", "")]
         {

@@ -3,9 +3,10 @@
 //!
 //! # Security
 //! Anything a stranger types into a link or an envelope reaches [`Keyring::read`]. The tag is
-//! 128 bits of HMAC-SHA-256, compared in constant time; kinds are not interchangeable.
+//! 128 bits of HMAC-SHA-256, compared in constant time; kinds are not interchangeable. Cookies
+//! reach [`Keyring::is_proof`], which takes nothing but what was signed for that very link.
 
-use crate::{BroadcastId, MemberId};
+use crate::{BroadcastId, MemberId, Timestamp};
 use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -16,6 +17,8 @@ const ID_BYTES: usize = 7;
 const TAG_BYTES: usize = 16;
 const HEAD_BYTES: usize = 2 + 2 * ID_BYTES;
 const TOKEN_CHARS: usize = 52;
+/// Key id, end and tag in base32.
+const PROOF_CHARS: usize = 40;
 
 /// What a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +122,7 @@ impl Keyring {
         }
         let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| TokenError)?;
         let (head, tag) = bytes.split_at_checked(HEAD_BYTES).ok_or(TokenError)?;
-        let key = std::iter::once(&self.current)
-            .chain(&self.older)
-            .find(|key| key.id == head[1])
-            .ok_or(TokenError)?;
+        let key = self.key(head[1]).ok_or(TokenError)?;
         mac(key, head).verify_truncated_left(tag).map_err(|_| TokenError)?;
         let (broadcast, member) = head[2..].split_at(ID_BYTES);
         Ok(RecipientToken {
@@ -139,13 +139,69 @@ impl Keyring {
     pub fn read_as(&self, kind: TokenKind, text: &str) -> Result<RecipientToken, TokenError> {
         self.read(text).and_then(|token| if token.kind == kind { Ok(token) } else { Err(TokenError) })
     }
+
+    /// What a browser keeps to show that whoever uses it has proven to be the member of `link`: 40
+    /// characters of lower-case base32, good until `until` for this broadcast and member.
+    #[must_use]
+    pub fn write_proof(&self, link: RecipientToken, until: Timestamp) -> String {
+        let mut bytes = vec![self.current.id];
+        bytes.extend_from_slice(&until.millis().to_be_bytes());
+        let tag = proof_mac(&self.current, link, until).finalize().into_bytes();
+        bytes.extend_from_slice(&tag[..TAG_BYTES]);
+        BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+    }
+
+    /// Whether this keyring wrote the proof for this link, and it is still good at `now`.
+    #[must_use]
+    pub fn is_proof(&self, link: RecipientToken, text: &str, now: Timestamp) -> bool {
+        if text.len() != PROOF_CHARS {
+            return false;
+        }
+        let Ok(bytes) = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()) else { return false };
+        let Some((id, rest)) = bytes.split_first() else { return false };
+        let Some((until, tag)) = rest.split_first_chunk() else { return false };
+        let until = Timestamp::from_millis(i64::from_be_bytes(*until));
+        let is_ours = |key: &TokenKey| proof_mac(key, link, until).verify_truncated_left(tag).is_ok();
+        now < until && self.key(*id).is_some_and(is_ours)
+    }
+
+    fn key(&self, id: u8) -> Option<&TokenKey> {
+        std::iter::once(&self.current).chain(&self.older).find(|key| key.id == id)
+    }
+
+    /// A keyed hash of `text` for another purpose than a token, under every key, the current one
+    /// first.
+    pub(crate) fn hashes(&self, purpose: &[u8], text: &str) -> Vec<[u8; 32]> {
+        std::iter::once(&self.current)
+            .chain(&self.older)
+            .map(|key| {
+                let mut mac = mac_of(key, purpose);
+                mac.update(text.as_bytes());
+                mac.finalize().into_bytes().into()
+            })
+            .collect()
+    }
 }
 
 fn mac(key: &TokenKey, head: &[u8]) -> Hmac<Sha256> {
+    let mut mac = mac_of(key, b"hansho recipient token v1\0");
+    mac.update(head);
+    mac
+}
+
+fn proof_mac(key: &TokenKey, link: RecipientToken, until: Timestamp) -> Hmac<Sha256> {
+    let mut mac = mac_of(key, b"hansho membership proof v1\0");
+    for part in [link.broadcast.get(), link.member.get(), until.millis()] {
+        mac.update(&part.to_be_bytes());
+    }
+    mac
+}
+
+/// `purpose` keeps what is signed for one thing from being taken for another.
+fn mac_of(key: &TokenKey, purpose: &[u8]) -> Hmac<Sha256> {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&key.secret)
         .expect("invariant: HMAC takes a key of any length");
-    mac.update(b"hansho recipient token v1\0");
-    mac.update(head);
+    mac.update(purpose);
     mac
 }
 
@@ -212,6 +268,33 @@ mod tests {
         }
         assert_eq!(ring().read(""), Err(TokenError));
         assert_eq!(ring().read(&"é".repeat(26)), Err(TokenError));
+    }
+
+    #[test]
+    fn a_proof_is_good_for_one_link_and_for_a_while() {
+        let (until, link) = (Timestamp::from_millis(1_000), token());
+        let (before, proof) = (Timestamp::from_millis(999), ring().write_proof(link, until));
+        assert_eq!(proof.len(), PROOF_CHARS);
+        assert!(ring().is_proof(link, &proof, before));
+        assert!(!ring().is_proof(link, &proof, until), "over");
+        let others = [
+            RecipientToken { broadcast: BroadcastId::new(8), ..link },
+            RecipientToken { member: MemberId::new(4_001), ..link },
+        ];
+        for other in others {
+            assert!(!ring().is_proof(other, &proof, before), "{other:?}");
+        }
+        let foreign = Keyring::new(TokenKey::new(2, [1; 32]), vec![]);
+        assert!(!foreign.is_proof(link, &proof, before));
+        for at in 0..proof.len() {
+            let mut changed = proof.clone().into_bytes();
+            changed[at] = if changed[at] == b'a' { b'b' } else { b'a' };
+            let changed = String::from_utf8(changed).expect("ascii");
+            assert!(!ring().is_proof(link, &changed, before), "change at {at}");
+        }
+        for text in ["", &proof[1..], &ring().write(link), &"é".repeat(20)] {
+            assert!(!ring().is_proof(link, text, before), "{text}");
+        }
     }
 
     #[test]

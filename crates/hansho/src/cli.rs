@@ -142,16 +142,7 @@ pub(crate) enum UserCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
     /// Plan an import; with --apply, do it.
-    Import {
-        file: PathBuf,
-        /// For rows without a year; the present fiscal year by default.
-        #[arg(long)]
-        fiscal_year: Option<i32>,
-        #[arg(long, value_enum, default_value_t = ImportModeArg::Merge)]
-        mode: ImportModeArg,
-        #[arg(long)]
-        apply: bool,
-    },
+    Import(ImportArgs),
     /// Search by number, name, kana or facility.
     List {
         #[arg(default_value = "")]
@@ -165,9 +156,53 @@ pub(crate) enum MemberCommand {
         #[arg(long)]
         lift: bool,
     },
+    /// Everything there is about one member, as one JSON document.
+    Export {
+        member_no: String,
+        /// A new file, instead of stdout.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Say what erasing a member would take away; with --yes, erase them for good.
+    Erase {
+        member_no: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a roster bring somebody again who was erased.
+    Readmit {
+        member_no: String,
+        /// Their mailbox too, which is recognised by itself.
+        #[arg(long)]
+        address: Option<String>,
+    },
     /// The test roster: the only people a test notice can reach.
     #[command(subcommand)]
     Test(TestRosterCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// CSV (UTF-8, Shift_JIS, UTF-16) or .xlsx.
+    #[arg(required_unless_present = "plan")]
+    pub(crate) file: Option<PathBuf>,
+    /// For rows without a year; the present fiscal year by default.
+    #[arg(long)]
+    pub(crate) fiscal_year: Option<i32>,
+    #[arg(long, value_enum, default_value_t = ImportModeArg::Merge)]
+    pub(crate) mode: ImportModeArg,
+    /// What a heading means here, e.g. 連絡先=address or 備考=ignore; remembered.
+    #[arg(long = "column", value_name = "HEADING=MEANING")]
+    pub(crate) columns: Vec<String>,
+    /// A plan made before, instead of a file.
+    #[arg(long, conflicts_with_all = ["file", "fiscal_year", "columns"])]
+    pub(crate) plan: Option<i64>,
+    /// As the second person, confirm a plan that changes much.
+    #[arg(long, requires = "plan")]
+    pub(crate) confirm: bool,
+    /// Write it to the registry.
+    #[arg(long)]
+    pub(crate) apply: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -190,11 +225,18 @@ pub(crate) enum AudienceCommand {
     /// Save a filter; active members of the current fiscal year are always implied.
     Create {
         name: String,
-        /// KEY=VALUE; several of one key are alternatives.
-        #[arg(long = "where")]
+        /// KEY=VALUE: prefecture, facility, role or another column of the roster, or
+        /// non-respondents-of and reached-by with a broadcast's number.
+        ///
+        /// `KEY=A|B` takes either value, `KEY!=A` everybody else, and ` or ` stands between
+        /// comparisons of which one has to fit: `prefecture=宮城県|岩手県 or facility=中央病院`.
+        /// Several plain ones (KEY=VALUE) of one key are alternatives; all others have to fit
+        /// together. A value that contains `|` or ` or ` stands in quotation marks.
+        #[arg(long = "where", value_name = "CONDITION")]
         conditions: Vec<String>,
     },
     List,
+    /// Its conditions and how many members they find now.
     Show {
         name: String,
     },
@@ -260,6 +302,12 @@ pub(crate) enum BroadcastCommand {
     Status { id: BroadcastId },
     /// One row per recipient.
     Ledger {
+        id: BroadcastId,
+        #[arg(long, value_enum, default_value_t = TableFormat::Csv)]
+        format: TableFormat,
+    },
+    /// Who is held and why, for mending the roster.
+    Held {
         id: BroadcastId,
         #[arg(long, value_enum, default_value_t = TableFormat::Csv)]
         format: TableFormat,

@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use broadcaster::{Manners, RelayUrl, UnknownPolicy};
-use domain::{EmailAddress, Rate, Span, database_url_in, replies_url_beside};
+use domain::{
+    EmailAddress, Nature, Rate, RetentionPeriods, Span, SpanError, database_url_in, replies_url_beside,
+};
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -21,6 +23,9 @@ use std::{
 use store::{CanaryPlan, Limits, ReleasePolicy};
 use triage::SuppressPolicy;
 
+/// What is deleted is gone: "400m" in place of "400d" must not be taken for a period.
+const RETENTION_MIN: Duration = Duration::from_secs(30 * 86_400);
+
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) broadcast: Broadcast,
     pub(crate) sink: SinkSection,
     pickup: Option<PickupSection>,
+    #[serde(default)]
+    retention: RetentionSection,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -50,6 +57,8 @@ pub(crate) struct Site {
     pub(crate) time_zone: chrono_tz::Tz,
     #[serde(default)]
     pub(crate) language: Language,
+    #[serde(default = "actual_only")]
+    pub(crate) prove_membership: Vec<Nature>,
     key_file: PathBuf,
 }
 
@@ -221,6 +230,32 @@ struct PickupSection {
     url: Secret,
 }
 
+/// `[retention]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetentionSection {
+    #[serde(default)]
+    replies: Period,
+    #[serde(default)]
+    recipients: Period,
+    #[serde(default)]
+    left_members: Period,
+    replies_url: Option<Secret>,
+}
+
+/// A length of time, or `off`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "String")]
+struct Period(Option<Span>);
+
+impl TryFrom<String> for Period {
+    type Error = SpanError;
+
+    fn try_from(text: String) -> Result<Self, SpanError> {
+        if text == "off" { Ok(Self(None)) } else { text.parse().map(|span| Self(Some(span))) }
+    }
+}
+
 /// A value, or a file that holds it. Never shown.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
@@ -251,6 +286,9 @@ impl Secret {
 
 fn tokyo() -> chrono_tz::Tz {
     chrono_tz::Asia::Tokyo
+}
+fn actual_only() -> Vec<Nature> {
+    vec![Nature::Actual]
 }
 fn eight() -> u32 {
     8
@@ -307,8 +345,11 @@ impl Config {
             );
         }
         // Here, because drivers repeat an unknown URL with its password.
-        for (key, url) in [("database.url", self.core_url()?), ("database.replies_url", self.replies_url()?)]
-        {
+        for (key, url) in [
+            ("database.url", self.core_url()?),
+            ("database.replies_url", self.replies_url()?),
+            ("retention.replies_url", self.retention_url()?),
+        ] {
             ensure!(
                 ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)),
                 "{key}: the scheme is unknown; write sqlite://FILE or postgres://user:password@host/database"
@@ -358,7 +399,19 @@ impl Config {
             "broadcast.one_click_unsubscribe needs a site.public_url with https:// (RFC 8058)"
         );
         self.operators()?;
+        self.check_retention()?;
         self.check_pickup()
+    }
+
+    fn check_retention(&self) -> Result<()> {
+        let RetentionPeriods { replies, recipients, left_members } = self.retention_periods();
+        for period in [replies, recipients, left_members].into_iter().flatten() {
+            ensure!(
+                period.get() >= RETENTION_MIN,
+                "[retention]: {period} is less than 30d; write \"off\" to keep everything"
+            );
+        }
+        Ok(())
     }
 
     fn check_pickup(&self) -> Result<()> {
@@ -386,6 +439,20 @@ impl Config {
             Some(url) => Ok(database_url_in(&url.read(&self.folder)?, &self.folder)),
             None => Ok(replies_url_beside(&self.core_url()?)),
         }
+    }
+
+    /// The reply database as erasure and retention connect to it.
+    pub(crate) fn retention_url(&self) -> Result<String> {
+        match &self.retention.replies_url {
+            Some(url) => Ok(database_url_in(&url.read(&self.folder)?, &self.folder)),
+            None => self.replies_url(),
+        }
+    }
+
+    /// `[retention]`.
+    pub(crate) fn retention_periods(&self) -> RetentionPeriods {
+        let RetentionSection { replies, recipients, left_members, .. } = &self.retention;
+        RetentionPeriods { replies: replies.0, recipients: recipients.0, left_members: left_members.0 }
     }
 
     /// The relays in order of preference.

@@ -3,7 +3,7 @@
 use crate::{config::Config, entropy::SystemClock};
 use anyhow::{Context, Result, bail};
 use domain::{Clock, Keyring, parse_key_file, sqlite_path};
-use replybox::ReplyBox;
+use replybox::{ReplyBox, ReplyEraser};
 use scheduler::{Desk, DeskSettings};
 use sea_orm_migration::MigratorTrait;
 use std::{
@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 use store::Store;
+use triage::Retention;
 
 /// Everything a command works with.
 pub(crate) struct Installation {
@@ -45,6 +46,13 @@ impl Installation {
     /// A handle on the reply database that may write: for the sink, for migrating, for copying.
     pub(crate) async fn replies_to_write(&self) -> Result<ReplyBox> {
         Ok(ReplyBox::connect(&self.config.replies_url()?).await?)
+    }
+
+    /// Who erases people, and deletes what was kept long enough.
+    pub(crate) async fn retention(&self) -> Result<Retention> {
+        let replies = ReplyEraser::connect(&self.config.retention_url()?).await?;
+        let periods = self.config.retention_periods();
+        Ok(Retention::new(self.store.clone(), replies, self.keyring.clone(), periods, self.clock.clone()))
     }
 
     /// Brings both databases to the present schema.

@@ -94,6 +94,11 @@ impl Service {
             triage.run(stop).await;
             Ok("triage")
         });
+        let (retention, stop) = (installation.retention().await?, self.shutdown.clone());
+        self.parts.spawn(async move {
+            retention.run(stop).await;
+            Ok("retention")
+        });
         Ok(())
     }
 
@@ -168,6 +173,8 @@ fn web_of(installation: &Installation, demo: Option<Arc<dyn DemoMailbox>>) -> We
             listen: config.web.listen,
             time_zone: config.site.time_zone,
             rehearsal: config.site.environment == config::Environment::Rehearsal,
+            prove_membership: config.site.prove_membership.clone(),
+            retention: config.retention_periods(),
         },
         keyring: installation.keyring.clone(),
         clock: installation.clock.clone(),

@@ -3,23 +3,24 @@
 //! Guarantees: [`resolve`] gives active members of the fiscal year only, and for a test nobody but
 //! the test roster, whatever the conditions say. Conditions can narrow, never widen.
 
+use crate::condition::{
+    CONDITIONS_MAX, Condition, VALUE_CHARS_MAX, VALUES_MAX, alternatives_joined, filter_of,
+};
 use domain::{
     Actor, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Among, AudienceFilter, Member, Reach, SavedAudience, Store, StoreError};
-use unicode_normalization::UnicodeNormalization;
+use store::{Among, AudienceFilter, Broadcast, Member, Reach, SavedAudience, Store, StoreError, Test};
 
 /// Members read at once.
 const PAGE: u32 = 1_000;
 /// Shown with an audience, so that a person sees whom it means.
 const SAMPLE: u32 = 5;
-/// More conditions than anyone can read.
-const CONDITIONS_MAX: usize = 50;
 /// Names of audiences stand in lists and on command lines.
 const NAME_CHARS_MAX: usize = 60;
 /// The fields every member has; the personal link is made when a notice is rendered.
-const OWN_FIELDS: [&str; 7] = ["name", "kana", "member_no", "prefecture", "facility", "role", "link"];
+pub(crate) const OWN_FIELDS: [&str; 7] =
+    ["name", "kana", "member_no", "prefecture", "facility", "role", "link"];
 
 /// Whom a broadcast addresses; stored with it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,37 +50,30 @@ impl std::fmt::Display for AudienceSpec {
     }
 }
 
-/// One `KEY=VALUE` of the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// `prefecture`, `facility`, `role`, or the name of a free field; Japanese headings too.
-    pub key: String,
-    /// What it has to be.
-    pub value: String,
-}
-
-impl std::str::FromStr for Condition {
-    type Err = AudienceError;
-
-    fn from_str(text: &str) -> Result<Self, AudienceError> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => {
-                Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
-            }
-            _ => Err(AudienceError::Condition),
-        }
-    }
-}
-
 /// Why there is no such audience.
 #[derive(Debug, thiserror::Error)]
 pub enum AudienceError {
     /// Not `KEY=VALUE`.
-    #[error("a condition is written as KEY=VALUE, for example prefecture=宮城県")]
+    #[error(
+        "a condition is written as KEY=VALUE, for example prefecture=宮城県; a value that contains `|` or ` or ` \
+         stands in quotation marks"
+    )]
     Condition,
+    /// A value that is none, or that nobody can have.
+    #[error("a condition needs values, each of 1 to {VALUE_CHARS_MAX} characters without control characters")]
+    Value,
     /// Over the limit.
-    #[error("an audience has at most {CONDITIONS_MAX} conditions")]
+    #[error("an audience has at most {CONDITIONS_MAX} conditions and {VALUES_MAX} values")]
     TooManyConditions,
+    /// Nobody has two values in one field.
+    #[error("two conditions ask for {0}; put its values into one, with | between them")]
+    SameField(String),
+    /// Not the number of one broadcast.
+    #[error("{0} takes the number of one broadcast")]
+    OneBroadcast(String),
+    /// There is no such broadcast.
+    #[error("broadcast {0} does not exist")]
+    UnknownBroadcast(BroadcastId),
     /// No name, or too long.
     #[error("an audience's name has 1 to {NAME_CHARS_MAX} characters and no control characters")]
     Name,
@@ -164,45 +158,21 @@ pub async fn known_fields(store: &Store) -> Result<BTreeSet<String>, StoreError>
     Ok(fields)
 }
 
-/// Reads conditions. Several under one key are alternatives; different keys all have to fit.
+/// The filter in which all of these conditions have to fit; fields and broadcasts exist.
 ///
 /// # Errors
-/// [`AudienceError`] for a key or value that would fit nobody.
-pub fn filter_from(
-    conditions: &[Condition],
-    known_fields: &BTreeSet<String>,
-) -> Result<AudienceFilter, AudienceError> {
-    if conditions.len() > CONDITIONS_MAX {
-        return Err(AudienceError::TooManyConditions);
-    }
-    let mut filter = AudienceFilter::default();
-    for Condition { key, value } in conditions {
-        let key = key.nfkc().collect::<String>().trim().to_lowercase();
-        match key.as_str() {
-            "prefecture" | "都道府県" => {
-                let folded: String = value.nfkc().collect();
-                let prefecture: Prefecture =
-                    folded.trim().parse().map_err(|_| AudienceError::Prefecture(value.clone()))?;
-                filter.prefecture.push(prefecture.code());
-            }
-            "facility" | "施設名" => filter.facility.push(value.clone()),
-            "role" | "役割" => filter.role.push(value.clone()),
-            "status" | "状態" | "fiscal_year" | "年度" => return Err(AudienceError::Implied(key)),
-            _ if known_fields.contains(&key) && !OWN_FIELDS.contains(&key.as_str()) => {
-                filter.attributes.entry(key).or_default().push(value.clone());
-            }
-            _ => {
-                let known = known_fields.iter().filter(|field| !OWN_FIELDS.contains(&field.as_str()));
-                let known: Vec<&str> =
-                    ["prefecture", "facility", "role"].into_iter().chain(known.map(String::as_str)).collect();
-                return Err(AudienceError::UnknownField { given: key, known: known.join(" ") });
-            }
+/// [`AudienceError`] for whatever would fit nobody, or not what its writer meant.
+pub async fn filter_from(store: &Store, conditions: &[Condition]) -> Result<AudienceFilter, AudienceError> {
+    let filter = filter_of(conditions, &known_fields(store).await?)?;
+    for id in broadcasts_in(&filter) {
+        if store.broadcast(id).await?.is_none() {
+            return Err(AudienceError::UnknownBroadcast(id));
         }
     }
     Ok(filter)
 }
 
-/// Saves an audience.
+/// Saves an audience. Several plain conditions under one key are alternatives.
 ///
 /// # Errors
 /// [`AudienceError`].
@@ -213,11 +183,25 @@ pub async fn create_audience(
     conditions: &[Condition],
     now: Timestamp,
 ) -> Result<SavedAudience, AudienceError> {
+    let filter = filter_from(store, &alternatives_joined(conditions)).await?;
+    save_audience(store, actor, name, filter, now).await
+}
+
+/// Saves a filter that [`filter_from`] made.
+///
+/// # Errors
+/// [`AudienceError::Name`], and [`StoreError::Exists`] for a name already taken.
+pub async fn save_audience(
+    store: &Store,
+    actor: Actor,
+    name: &str,
+    filter: AudienceFilter,
+    now: Timestamp,
+) -> Result<SavedAudience, AudienceError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         return Err(AudienceError::Name);
     }
-    let filter = filter_from(conditions, &known_fields(store).await?)?;
     let id = store.add_audience(actor, name, &filter, now).await?;
     Ok(SavedAudience { id, name: name.to_owned(), filter, created_at: now })
 }
@@ -232,10 +216,32 @@ pub async fn show_audience(
     fiscal_year: FiscalYear,
 ) -> Result<AudienceView, StoreError> {
     let audience = find(store, name).await?;
-    let reach = Reach::Current(fiscal_year);
-    let count = store.audience_count(&audience.filter, reach).await?;
-    let sample = store.audience_page(&audience.filter, reach, MemberId::new(0), SAMPLE).await?;
+    let (count, sample) = sample(store, &audience.filter, fiscal_year).await?;
     Ok(AudienceView { audience, count, sample })
+}
+
+/// How many members a filter finds now, and a few of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn sample(
+    store: &Store,
+    filter: &AudienceFilter,
+    fiscal_year: FiscalYear,
+) -> Result<(u64, Vec<Member>), StoreError> {
+    let reach = Reach::Current(fiscal_year);
+    let count = store.audience_count(filter, reach).await?;
+    Ok((count, store.audience_page(filter, reach, MemberId::new(0), SAMPLE).await?))
+}
+
+/// Broadcasts that were released to a saved audience, the last first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn uses_of_audience(store: &Store, name: &str, limit: u32) -> Result<Vec<Broadcast>, StoreError> {
+    let spec = AudienceSpec::Named(name.to_owned());
+    let stored = serde_json::to_string(&spec).expect("invariant: a name is JSON");
+    store.released_to(&stored, limit).await
 }
 
 /// The people a broadcast addresses, in the order of row ids.
@@ -269,6 +275,16 @@ pub async fn resolve(
         }
     };
     Ok(members.into_iter().map(SnapshotMember::from).collect())
+}
+
+/// Every broadcast that a filter asks about.
+fn broadcasts_in(filter: &AudienceFilter) -> Vec<BroadcastId> {
+    let terms = filter.all.iter().flat_map(|clause| &clause.any);
+    let named = terms.filter_map(|term| match &term.test {
+        Test::NonRespondentsOf(id) | Test::ReachedBy(id) => Some(*id),
+        Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. } => None,
+    });
+    named.collect()
 }
 
 async fn find(store: &Store, name: &str) -> Result<SavedAudience, StoreError> {

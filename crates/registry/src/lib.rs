@@ -5,13 +5,12 @@
 //! current fiscal year, whatever the roster's file contained (incidents.md B).
 
 mod audience;
+mod condition;
 mod import;
 
 pub use audience::{
-    AudienceError, AudienceSpec, AudienceView, Condition, SnapshotMember, create_audience, filter_from,
-    known_fields, resolve, show_audience,
+    AudienceError, AudienceSpec, AudienceView, SnapshotMember, create_audience, filter_from, known_fields,
+    resolve, sample, save_audience, show_audience, uses_of_audience,
 };
-pub use import::{
-    Excluded, ImportError, ImportMode, ImportPlan, ImportReport, Rejected, Roster, RowCode, RowNote, apply,
-    plan, read_roster,
-};
+pub use condition::{Comparison, Condition};
+pub use import::*;

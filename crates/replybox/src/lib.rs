@@ -1,22 +1,24 @@
 //! Rows of replies and bounces only, in a database of their own.
 //!
 //! An insert is durable when it returns, and all rows of one mail are stored or none. Rows are
-//! written once: there is no way here to change one. Whoever holds this database's credentials
+//! written once: there is no way here to change one, and one handle only ([`ReplyEraser`]) can delete. Whoever holds this database's credentials
 //! can neither read the registry nor enqueue a mail.
 //!
 //! # Security
 //! Texts and raw mail were written by strangers. They come out as they went in (a NUL in a text
 //! becomes U+FFFD) and must be escaped wherever they are shown.
 
+mod eraser;
 mod error;
 mod reply;
 mod row;
 mod writer;
 
+pub use eraser::ReplyEraser;
 pub use error::ReplyBoxError;
 pub use reply::{ArrivedBy, NewReply, ReplyFilter, ReplySummary, StoredReply};
 
-use domain::{BroadcastId, ReplyClass, ReplyId};
+use domain::{BroadcastId, MemberId, ReplyClass, ReplyId};
 use row::{Column, Entity, SUMMARY_COLUMNS, SummaryRow};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait,
@@ -42,6 +44,7 @@ const FULL_ROWS_MAX: u64 = 100;
 enum Use {
     Write,
     Read,
+    Erase,
 }
 
 /// A handle on the reply database; cheap to clone.
@@ -78,7 +81,7 @@ impl ReplyBox {
             .map_err(|source| ReplyBoxError::Open { url: without_password(url), source })?;
         let writer = match purpose {
             Use::Write => Some(Writer::start(url.into(), busy_timeout)),
-            Use::Read => None,
+            Use::Read | Use::Erase => None,
         };
         Ok(Self { connection, writer })
     }
@@ -181,6 +184,28 @@ impl ReplyBox {
         self.read(newer.order_by_asc(Column::Id).limit(FULL_ROWS_MAX), Expr::col(Column::BodyText)).await
     }
 
+    /// The newest replies to one member's addresses, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn of_member(&self, member: MemberId, limit: u64) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let theirs = Entity::find().filter(Column::MemberId.eq(member.get()));
+        self.summaries(theirs.order_by_desc(Column::Id).limit(limit.min(PAGE_ROWS_MAX))).await
+    }
+
+    /// Replies to one member's addresses after `id`, with the whole text: at most 100, for an export.
+    ///
+    /// # Errors
+    /// [`ReplyBoxError::Query`], [`ReplyBoxError::Corrupt`].
+    pub async fn of_member_in_full(
+        &self,
+        member: MemberId,
+        id: ReplyId,
+    ) -> Result<Vec<ReplySummary>, ReplyBoxError> {
+        let theirs = Entity::find().filter(Column::MemberId.eq(member.get())).filter(Column::Id.gt(id.get()));
+        self.read(theirs.order_by_asc(Column::Id).limit(FULL_ROWS_MAX), Expr::col(Column::BodyText)).await
+    }
+
     /// Writes a consistent copy of a SQLite box to a new file, while others go on writing.
     ///
     /// # Errors
@@ -271,7 +296,7 @@ async fn open(
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_postgres_opts(move |postgres| match purpose {
-            Use::Write => postgres,
+            Use::Write | Use::Erase => postgres,
             Use::Read => postgres.options([("default_transaction_read_only", "on")]),
         })
         .map_sqlx_sqlite_opts(move |sqlite| {
@@ -279,6 +304,8 @@ async fn open(
             let sqlite = match purpose {
                 Use::Write => sqlite,
                 Use::Read => sqlite.pragma("query_only", "ON"),
+                // Zeros in place of what is deleted, on disk too.
+                Use::Erase => sqlite.pragma("secure_delete", "ON"),
             };
             sqlite
                 .create_if_missing(true)
@@ -299,7 +326,7 @@ fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{MemberId, Timestamp};
+    use domain::Timestamp;
     use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
     use sea_orm_migration::MigratorTrait;
 

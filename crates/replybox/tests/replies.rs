@@ -2,7 +2,7 @@
 //! on PostgreSQL.
 
 use domain::{BroadcastId, MemberId, ReplyClass, ReplyId, Timestamp};
-use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyFilter};
+use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyEraser, ReplyFilter};
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use testkit::{fresh_databases, fresh_postgres, fresh_sqlite};
 use tokio::task::JoinSet;
@@ -190,6 +190,25 @@ async fn who_only_reads_cannot_write_whatever_they_say() {
     }
 }
 
+#[tokio::test]
+async fn replies_of_one_member_and_old_ones_are_deleted_and_no_others() {
+    for database in fresh_databases().await {
+        let replies = ReplyBox::connect(&database.replies_url).await.expect("open");
+        let eraser = ReplyEraser::connect(&database.replies_url).await.expect("open");
+        for member in (1..=300).map(|n| n % 3) {
+            replies.insert(reply(1, member, ReplyClass::HumanReply)).await.expect("insert");
+        }
+        let left = async || replies.count_for(BroadcastId::new(1)).await.expect("count");
+        assert_eq!(eraser.erase_member(MemberId::new(1)).await.expect("deleted"), 100);
+        assert_eq!(left().await, 200, "on {}", database.kind);
+        // A reply is as old as its member's id.
+        let time = Timestamp::from_millis(1_790_000_000_000 + 2);
+        assert_eq!(eraser.erase_some_before(time).await.expect("deleted"), 100);
+        assert_eq!(eraser.erase_some_before(time).await.expect("looked"), 0);
+        assert_eq!(left().await, 100, "on {}", database.kind);
+    }
+}
+
 /// The roles of `deploy/roles.sql`, as an engineer makes them.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the engineer's psql")]
@@ -237,4 +256,8 @@ async fn on_postgresql_the_role_of_the_sink_can_store_replies_and_nothing_else()
     }
     let office = ReplyBox::connect(&database.replies_url).await.expect("open");
     assert_eq!(office.count_for(BroadcastId::new(1)).await.expect("count"), 2);
+    let retention = format!("postgres://hansho_retention:r@{server}");
+    let eraser = ReplyEraser::connect(&retention).await.expect("the role signs in");
+    assert_eq!(eraser.erase_member(MemberId::new(2)).await.expect("it deletes"), 2);
+    assert_eq!(office.count_for(BroadcastId::new(1)).await.expect("count"), 0);
 }

@@ -30,3 +30,64 @@ impl CsvPages {
         out.into_inner().map_err(|unwritten| unwritten.into_error().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeldLine, LedgerLine, ReplyLine};
+
+    /// What strangers, relays and rosters wrote, at its worst.
+    fn formula() -> String {
+        "=HYPERLINK(\"http://example.jp\")".to_owned()
+    }
+
+    /// The cells of the only line, as a spreadsheet program reads them.
+    fn cells(line: impl CsvLine) -> Vec<String> {
+        let page = CsvPages::default().page([line]).expect("a page");
+        let mut reader = csv::Reader::from_reader(page.as_slice());
+        let record = reader.records().next().expect("a line").expect("CSV");
+        record.iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn no_export_lets_a_formula_through() {
+        let ledger = LedgerLine {
+            member_no: formula(),
+            address: formula(),
+            state: "rejected".to_owned(),
+            attempts: 1,
+            smtp_code: Some(550),
+            enhanced_code: Some(formula()),
+            reply: Some(formula()),
+            message_id: formula(),
+            relay: Some(formula()),
+            submitted_at: None,
+            settled_at: None,
+        };
+        let reply = ReplyLine {
+            id: 1,
+            received_at: "2026-09-04T13:00:00.000Z".to_owned(),
+            broadcast: 1,
+            member_no: formula(),
+            name: formula(),
+            class: "human-reply".to_owned(),
+            reason: Some(formula()),
+            status: Some(formula()),
+            from: formula(),
+            subject: formula(),
+            text: formula(),
+        };
+        let held = HeldLine {
+            member_no: formula(),
+            name: formula(),
+            facility: formula(),
+            prefecture: formula(),
+            reason: formula(),
+        };
+        let safe = format!("'{}", formula());
+        for (cells, written) in [(cells(ledger), 6), (cells(reply), 7), (cells(held), 5)] {
+            assert_eq!(cells.iter().filter(|cell| **cell == safe).count(), written, "{cells:?}");
+            assert!(cells.iter().all(|cell| !cell.starts_with('=')), "{cells:?}");
+        }
+    }
+}

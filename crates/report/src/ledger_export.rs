@@ -43,9 +43,12 @@ impl From<LedgerRow> for LedgerLine {
 
 impl CsvLine for LedgerLine {
     fn spreadsheet_safe(mut self) -> Self {
-        self.member_no = spreadsheet_safe(&self.member_no);
-        self.address = spreadsheet_safe(&self.address);
-        self.reply = self.reply.as_deref().map(spreadsheet_safe);
+        for cell in [&mut self.member_no, &mut self.address, &mut self.message_id] {
+            *cell = spreadsheet_safe(cell);
+        }
+        for cell in [&mut self.enhanced_code, &mut self.reply, &mut self.relay].into_iter().flatten() {
+            *cell = spreadsheet_safe(cell);
+        }
         self
     }
 }

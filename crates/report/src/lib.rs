@@ -3,13 +3,19 @@
 
 mod after_action;
 mod csv_pages;
+mod held_export;
 mod ledger_export;
+mod personal_data;
 mod reply_export;
 mod situation;
 
 pub use after_action::{AfterAction, AnswerTimes, NoticeFigures, QuestionFigures, SheetFigures};
 pub use csv_pages::{CsvLine, CsvPages};
+pub use held_export::{HeldExport, HeldLine};
 pub use ledger_export::LedgerLine;
+pub use personal_data::{
+    AnswerLine, MemberRecord, NoticeRecord, PersonalData, ReplyRecord, RequestLine, SuppressionRecord,
+};
 pub use reply_export::{ReplyExport, ReplyLine};
 pub use situation::{Asked, Situation};
 

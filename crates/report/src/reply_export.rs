@@ -29,6 +29,9 @@ impl CsvLine for ReplyLine {
         for cell in [&mut self.member_no, &mut self.name, &mut self.from, &mut self.subject, &mut self.text] {
             *cell = spreadsheet_safe(cell);
         }
+        for cell in [&mut self.reason, &mut self.status].into_iter().flatten() {
+            *cell = spreadsheet_safe(cell);
+        }
         self
     }
 }

@@ -9,6 +9,6 @@ mod desk;
 mod plan;
 mod timeline;
 
-pub use desk::{ApproveAnswer, Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer};
+pub use desk::{ApproveAnswer, Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer, StrayFields};
 pub use plan::{PlanError, parse_plan};
 pub use timeline::Timeline;

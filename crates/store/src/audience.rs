@@ -5,32 +5,16 @@
 //! both stand in the statement itself, and no filter can widen it (incidents.md B, law 6).
 
 use crate::{
-    Engine, Member, Store, StoreError,
+    AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test,
     member::{IDS_PER_QUERY, MEMBER_COLUMNS, read_members},
+    response::UNANSWERED,
     sql,
 };
-use domain::{Actor, AudienceId, FiscalYear, MemberId, Prefecture, Timestamp};
+use domain::{Actor, AudienceId, BroadcastId, FiscalYear, MemberId, Prefecture, Timestamp};
 use sea_orm::{FromQueryResult, Value};
-use std::collections::BTreeMap;
 
-/// Conditions on members. Values under one key are alternatives; all keys have to fit. No
-/// condition at all is everybody.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AudienceFilter {
-    /// JIS X 0401 codes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub prefecture: Vec<u8>,
-    /// Workplaces, as written in the roster.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub facility: Vec<String>,
-    /// Roles in a disaster.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub role: Vec<String>,
-    /// Other columns of the roster, by field name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, Vec<String>>,
-}
+/// Fits no row, on either engine.
+const NOBODY: &str = "FALSE";
 
 /// Whom a filter can reach at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,37 +204,87 @@ fn indexed_id(reach: Reach) -> &'static str {
     }
 }
 
-/// The filter as further conditions, each beginning with ` AND `.
+/// A query for the ids of all members within reach who fit, as `id`; it has to be the first of a
+/// statement, whose parameters it begins.
+pub(crate) fn ids_of(
+    engine: Engine,
+    filter: &AudienceFilter,
+    reach: Reach,
+    values: &mut Vec<Value>,
+) -> String {
+    let source = from_reach(reach, values);
+    let fits = conditions(engine, filter, values);
+    format!("SELECT m.id AS id {source}{fits}")
+}
+
+/// The filter as further conditions, each beginning with ` AND ` and standing in parentheses, so
+/// that no alternative reaches past the conditions before it.
 fn conditions(engine: Engine, filter: &AudienceFilter, values: &mut Vec<Value>) -> String {
     let mut text = String::new();
-    let mut any_of = |expression: &str, list: Vec<Value>, values: &mut Vec<Value>| {
-        if !list.is_empty() {
-            let marks = sql::placeholders(values.len() + 1, list.len());
-            text += &format!(" AND {expression} IN ({marks})");
-            values.extend(list);
-        }
-    };
-    let words = |list: &[String]| list.iter().map(|word| word.as_str().into()).collect::<Vec<Value>>();
-    // An unknown code fits nobody; it must not fall out of the list and widen the audience.
-    let codes = filter.prefecture.iter().map(|code| {
-        Value::from(Prefecture::from_code(*code).map_or(0, |prefecture| i64::from(prefecture.code())))
-    });
-    any_of("m.prefecture", codes.collect(), values);
-    any_of("m.facility", words(&filter.facility), values);
-    any_of("m.duty", words(&filter.role), values);
-    for (name, list) in &filter.attributes {
-        if list.is_empty() {
-            continue;
-        }
-        let (key, expression) = match engine {
-            Engine::Sqlite => (json_path(name), "json_extract(m.attributes, $KEY)"),
-            Engine::Postgres => (name.clone(), "(CAST(m.attributes AS jsonb) ->> CAST($KEY AS TEXT))"),
-        };
-        values.push(key.into());
-        let expression = expression.replace("$KEY", &format!("${}", values.len()));
-        any_of(&expression, words(list), values);
+    for Clause { any } in &filter.all {
+        let terms: Vec<String> = any.iter().map(|term| condition(engine, term, values)).collect();
+        let any = if terms.is_empty() { NOBODY.to_owned() } else { terms.join(" OR ") };
+        text += &format!(" AND ({any})");
     }
     text
+}
+
+/// Never NULL: whoever has no value does not fit, and fits the contrary.
+fn condition(engine: Engine, term: &Term, values: &mut Vec<Value>) -> String {
+    let words = |list: &[String]| list.iter().map(|word| word.as_str().into()).collect::<Vec<Value>>();
+    let fits = match &term.test {
+        Test::Prefecture(codes) => {
+            let known = codes.iter().filter_map(|code| Prefecture::from_code(*code));
+            one_of("m.prefecture", known.map(|known| i64::from(known.code()).into()).collect(), values)
+        }
+        Test::Facility(list) => one_of("m.facility", words(list), values),
+        Test::Role(list) => one_of("m.duty", words(list), values),
+        Test::Attribute { name, values: list } if !list.is_empty() => {
+            let expression = attribute(engine, name, values);
+            one_of(&expression, words(list), values)
+        }
+        Test::Attribute { .. } => None,
+        Test::NonRespondentsOf(id) => Some(in_ledger(*id, UNANSWERED, values)),
+        Test::ReachedBy(id) => {
+            Some(in_ledger(*id, "d.state IN ('accepted', 'unknown', 'submitting')", values))
+        }
+    };
+    match fits {
+        // Nothing to look for is a mistake, which `not` must not turn into everybody.
+        None => NOBODY.to_owned(),
+        Some(fits) if term.not => format!("NOT {fits}"),
+        Some(fits) => fits,
+    }
+}
+
+fn one_of(expression: &str, list: Vec<Value>, values: &mut Vec<Value>) -> Option<String> {
+    if list.is_empty() {
+        return None;
+    }
+    let marks = sql::placeholders(values.len() + 1, list.len());
+    values.extend(list);
+    Some(format!("COALESCE({expression} IN ({marks}), FALSE)"))
+}
+
+fn attribute(engine: Engine, name: &str, values: &mut Vec<Value>) -> String {
+    match engine {
+        Engine::Sqlite => {
+            values.push(json_path(name).into());
+            format!("json_extract(m.attributes, ${})", values.len())
+        }
+        Engine::Postgres => {
+            values.push(name.into());
+            format!("(CAST(m.attributes AS jsonb) ->> CAST(${} AS TEXT))", values.len())
+        }
+    }
+}
+
+fn in_ledger(id: BroadcastId, row: &str, values: &mut Vec<Value>) -> String {
+    values.push(id.get().into());
+    format!(
+        "EXISTS (SELECT 1 FROM delivery d WHERE d.broadcast_id = ${} AND d.member_id = m.id AND {row})",
+        values.len()
+    )
 }
 
 /// SQLite's path to one key. Field names hold letters, digits and `_` only; a quotation mark

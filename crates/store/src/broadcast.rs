@@ -57,6 +57,8 @@ pub struct Broadcast {
     pub completed_at: Option<Timestamp>,
     /// Against the broadcast before, where there was one.
     pub change: Option<AudienceChange>,
+    /// What the registry was when the audience was drawn from it.
+    pub registry_revision: Option<i64>,
     /// While it is being sent: a first batch that the rest waits for.
     pub canary: Option<Canary>,
 }
@@ -148,6 +150,7 @@ impl TryFrom<entity::broadcast::Model> for Broadcast {
             released_at: row.released_at.map(Timestamp::from_millis),
             stopped_at: row.stopped_at.map(Timestamp::from_millis),
             completed_at: row.completed_at.map(Timestamp::from_millis),
+            registry_revision: row.registry_revision,
             change: row
                 .comparison
                 .map(|text| serde_json::from_str(&text))
@@ -347,7 +350,7 @@ impl WriteTx {
         sql::run(&**self, "drop signatures", "DELETE FROM signature WHERE broadcast_id = $1", id.clone())
             .await?;
         let text = "UPDATE broadcast SET digest = NULL, terms = '', recipients = 0, held = 0, frozen_at = NULL, \
-                    comparison = NULL WHERE id = $1";
+                    comparison = NULL, registry_revision = NULL WHERE id = $1";
         sql::run(&**self, "void a snapshot", text, id).await?;
         Ok(())
     }

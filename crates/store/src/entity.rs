@@ -54,6 +54,7 @@ pub(crate) mod broadcast {
         pub stopped_at: Option<i64>,
         pub completed_at: Option<i64>,
         pub comparison: Option<String>,
+        pub registry_revision: Option<i64>,
         pub opens_at: i64,
         pub copies_until: i64,
         pub canary_rows: i64,

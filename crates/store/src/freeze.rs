@@ -45,6 +45,8 @@ pub struct Snapshot<'a> {
     pub findings: &'a str,
     /// Against the broadcast before, where there was one.
     pub change: Option<AudienceChange>,
+    /// What the registry was when the rows were drawn from it; it has to be the same still.
+    pub registry_revision: Option<i64>,
 }
 
 #[derive(FromQueryResult)]
@@ -87,7 +89,8 @@ impl Store {
     /// that was never released.
     ///
     /// # Errors
-    /// [`StoreError::BroadcastStep`] once it was released.
+    /// [`StoreError::BroadcastStep`] once it was released, [`StoreError::Refused`] where somebody was
+    /// erased in this moment.
     pub async fn freeze(
         &self,
         actor: Actor,
@@ -95,12 +98,15 @@ impl Store {
         snapshot: &Snapshot<'_>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let Snapshot { rows, digest, terms, findings, change } = *snapshot;
+        let Snapshot { rows, digest, terms, findings, change, registry_revision } = *snapshot;
         let change = change
             .map(|change| serde_json::to_string(&change).expect("invariant: a comparison is a few numbers"));
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
         tx.step(&broadcast, BroadcastEvent::Preflighted).await?;
+        if let Some(revision) = registry_revision {
+            tx.registry_is_still(revision).await?;
+        }
         tx.drop_snapshot(id).await?;
         let text = format!(
             "INSERT INTO delivery (broadcast_id, member_id, member_no, address, prefecture, fields, \
@@ -108,7 +114,7 @@ impl Store {
              SELECT CAST($2 AS BIGINT), CAST(row.value ->> 0 AS BIGINT), row.value ->> 1, row.value ->> 2, \
              CAST(row.value ->> 3 AS BIGINT), row.value ->> 4, row.value ->> 5, row.value ->> 6, \
              row.value ->> 7, 0, 0, 0, 0 FROM {}",
-            sql::json_rows(tx.engine(), 1)
+            sql::json_wide_rows(tx.engine(), 1)
         );
         let mut chunks = rows
             .chunks(ROWS_PER_INSERT)
@@ -126,7 +132,7 @@ impl Store {
             &*tx,
             "freeze a broadcast",
             "UPDATE broadcast SET digest = $2, terms = $3, findings = $4, recipients = $5, held = $6, \
-             frozen_at = $7, comparison = $8 WHERE id = $1",
+             frozen_at = $7, comparison = $8, registry_revision = $9 WHERE id = $1",
             [
                 id.get().into(),
                 digest.to_string().into(),
@@ -136,11 +142,13 @@ impl Store {
                 held.into(),
                 now.millis().into(),
                 change.into(),
+                registry_revision.into(),
             ],
         )
         .await?;
         let detail = format!("rows={} held={held} digest={digest}", rows.len());
         tx.audit(now, actor, "broadcast-frozen", format!("broadcast:{id}"), detail).await?;
+        tx.nobody_is_erased(id).await?;
         tx.commit().await
     }
 

@@ -1,21 +1,20 @@
-//! Members of the registry, their fiscal years, the test roster, and imported rosters.
+//! Members of the registry, their fiscal years and the test roster.
 //!
-//! Guarantees: an import is written in one transaction together with its audit entry, or not at
-//! all; a member who was changed after the import was planned stops it. The log holds ids and
-//! counts, never a name or an address.
+//! Guarantees: members change by an import and by an erasure only.
 
-use crate::{Store, StoreError, WriteTx, sql};
-use domain::{
-    Actor, EmailAddress, FiscalYear, MemberId, MemberNo, MemberStatus, Prefecture, Refusal, Rule, Timestamp,
-};
+use crate::{Store, StoreError, sql};
+use domain::{Actor, EmailAddress, FiscalYear, MemberId, MemberNo, MemberStatus, Prefecture, Timestamp};
 use sea_orm::{FromQueryResult, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
 };
+use unicode_normalization::UnicodeNormalization;
 
-/// A member has twelve values; SQLite takes 32,766 in one statement.
-const ROWS_PER_INSERT: usize = 500;
+/// PostgreSQL's index takes entries of less than 2,700 octets.
+const SEARCHED_CHARS_MAX: usize = 100;
+/// More words narrow a search no further.
+const WORDS_MAX: usize = 8;
 /// Ids in one `IN` list.
 pub(crate) const IDS_PER_QUERY: usize = 500;
 
@@ -69,53 +68,10 @@ pub struct MemberWithYears {
     pub years: BTreeSet<FiscalYear>,
 }
 
-/// A member to be added.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewMember {
-    /// From the roster.
-    pub data: MemberData,
-    /// Years of membership.
-    pub years: BTreeSet<FiscalYear>,
-}
-
-/// A member whose data change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberUpdate {
-    /// Who.
-    pub id: MemberId,
-    /// The revision the change was planned on.
-    pub revision: i64,
-    /// As it will be.
-    pub data: MemberData,
-}
-
-/// Everything an import changes.
-#[derive(Debug, Clone)]
-pub struct RosterChanges<'a> {
-    /// Name of the file, without its folder.
-    pub file_name: &'a str,
-    /// Of the file's bytes, hex.
-    pub sha256: &'a str,
-    /// `merge` or `full`.
-    pub mode: &'a str,
-    /// The year the roster is for.
-    pub fiscal_year: FiscalYear,
-    /// Counts and rejected rows as JSON; no names, no addresses.
-    pub plan_json: &'a str,
-    /// New members.
-    pub add: &'a [NewMember],
-    /// Members whose data change.
-    pub update: &'a [MemberUpdate],
-    /// Years of membership that existing members gain.
-    pub join: &'a [(MemberId, FiscalYear)],
-    /// Members who lose `fiscal_year`.
-    pub leave: &'a [MemberId],
-}
-
 /// What to look for in the registry.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MemberQuery<'a> {
-    /// Part of a name, reading, number or workplace; spaces do not count. Empty finds all.
+    /// Parts of a name, reading, number or workplace, all of which have to be there. Empty finds all.
     pub text: &'a str,
     /// Only these.
     pub status: Option<MemberStatus>,
@@ -218,27 +174,49 @@ impl Store {
         after: MemberId,
         limit: u32,
     ) -> Result<Vec<MemberWithYears>, StoreError> {
+        let text = format!("SELECT {MEMBER_COLUMNS} FROM member m WHERE m.id > $1 ORDER BY m.id LIMIT $2");
+        let values = [after.get().into(), i64::from(limit).into()];
+        let members = read_members(sql::rows(&self.connection, "read members", &text, values).await?)?;
+        self.with_years(members).await
+    }
+
+    async fn with_years(&self, members: Vec<Member>) -> Result<Vec<MemberWithYears>, StoreError> {
         #[derive(FromQueryResult)]
         struct Year {
             member_id: i64,
             fiscal_year: i64,
         }
-        let text = format!("SELECT {MEMBER_COLUMNS} FROM member m WHERE m.id > $1 ORDER BY m.id LIMIT $2");
-        let values = [after.get().into(), i64::from(limit).into()];
-        let members = read_members(sql::rows(&self.connection, "read members", &text, values).await?)?;
-        let Some(last) = members.last() else { return Ok(Vec::new()) };
-        let text = "SELECT member_id, fiscal_year FROM membership WHERE member_id > $1 AND member_id <= $2";
-        let values = [after.get().into(), last.id.get().into()];
-        let rows: Vec<Year> = sql::rows(&self.connection, "read memberships", text, values).await?;
         let mut years: BTreeMap<i64, BTreeSet<FiscalYear>> = BTreeMap::new();
-        for row in rows {
-            years.entry(row.member_id).or_default().insert(year_from(row.member_id, row.fiscal_year)?);
+        for chunk in members.chunks(IDS_PER_QUERY) {
+            let text = format!(
+                "SELECT member_id, fiscal_year FROM membership WHERE member_id IN ({})",
+                sql::placeholders(1, chunk.len())
+            );
+            let ids = chunk.iter().map(|member| Value::from(member.id.get()));
+            let rows: Vec<Year> = sql::rows(&self.connection, "read memberships", &text, ids).await?;
+            for row in rows {
+                years.entry(row.member_id).or_default().insert(year_from(row.member_id, row.fiscal_year)?);
+            }
         }
         let with_years = |member: Member| {
             let years = years.remove(&member.id.get()).unwrap_or_default();
             MemberWithYears { member, years }
         };
         Ok(members.into_iter().map(with_years).collect())
+    }
+
+    /// Members by the society's numbers, as many as there are.
+    pub(crate) async fn members_by_no(&self, numbers: &[&str]) -> Result<Vec<MemberWithYears>, StoreError> {
+        let mut members = Vec::with_capacity(numbers.len());
+        for chunk in numbers.chunks(IDS_PER_QUERY) {
+            let text = format!(
+                "SELECT {MEMBER_COLUMNS} FROM member m WHERE m.member_no IN ({})",
+                sql::placeholders(1, chunk.len())
+            );
+            let values = chunk.iter().map(|number| Value::from(*number));
+            members.extend(read_members(sql::rows(&self.connection, "read members", &text, values).await?)?);
+        }
+        self.with_years(members).await
     }
 
     /// One member by row id.
@@ -271,13 +249,9 @@ impl Store {
     pub async fn search_members(&self, query: &MemberQuery<'_>) -> Result<MemberPage, StoreError> {
         let mut values: Vec<Value> = Vec::new();
         let mut conditions = vec!["1 = 1".to_owned()];
-        let pattern = like_pattern(query.text);
-        if let Some(pattern) = pattern {
+        for pattern in like_patterns(query.text) {
             values.push(pattern.into());
-            let matches = |column| format!("{} LIKE $1 ESCAPE '\\'", without_spaces(column));
-            let any: Vec<String> =
-                ["name", "kana", "member_no", "facility"].into_iter().map(matches).collect();
-            conditions.push(format!("({})", any.join(" OR ")));
+            conditions.push(format!("m.search LIKE ${} ESCAPE '\\'", values.len()));
         }
         if let Some(status) = query.status {
             values.push(status.as_str().into());
@@ -293,8 +267,10 @@ impl Store {
         let conditions = conditions.join(" AND ");
         let text = format!("SELECT COUNT(*) AS n FROM member m WHERE {conditions}");
         let total = sql::number(&self.connection, "count members", &text, values.clone()).await?;
+        // The search text begins with the number: its index alone finds the page, in order.
         let text = format!(
-            "SELECT {MEMBER_COLUMNS} FROM member m WHERE {conditions} ORDER BY m.member_no LIMIT ${} OFFSET ${}",
+            "SELECT {MEMBER_COLUMNS} FROM member m JOIN (SELECT m.id FROM member m WHERE {conditions} \
+             ORDER BY m.search LIMIT ${} OFFSET ${}) AS page ON page.id = m.id ORDER BY m.search",
             values.len() + 1,
             values.len() + 2
         );
@@ -338,53 +314,9 @@ impl Store {
         struct Name {
             name: String,
         }
-        let text = match self.engine() {
-            crate::Engine::Sqlite => "SELECT DISTINCT e.key AS name FROM member m, json_each(m.attributes) e",
-            crate::Engine::Postgres => {
-                "SELECT DISTINCT jsonb_object_keys(CAST(attributes AS jsonb)) AS name FROM member"
-            }
-        };
+        let text = "SELECT name FROM member_field";
         let rows: Vec<Name> = sql::rows(&self.connection, "list attribute names", text, []).await?;
         Ok(rows.into_iter().map(|row| row.name).collect())
-    }
-
-    /// Writes an import in one transaction; its id.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] where a member changed since the plan was made; nothing is written.
-    pub async fn apply_roster(
-        &self,
-        actor: Actor,
-        changes: &RosterChanges<'_>,
-        now: Timestamp,
-    ) -> Result<i64, StoreError> {
-        let tx = self.write().await?;
-        for chunk in changes.add.chunks(ROWS_PER_INSERT) {
-            tx.insert_members(chunk, now).await?;
-        }
-        for update in changes.update {
-            tx.update_member(update, now).await?;
-        }
-        for chunk in changes.join.chunks(ROWS_PER_INSERT) {
-            tx.insert_memberships(chunk).await?;
-        }
-        for chunk in changes.leave.chunks(IDS_PER_QUERY) {
-            tx.delete_memberships(changes.fiscal_year, chunk).await?;
-        }
-        let id = tx.insert_roster_import(actor, changes, now).await?;
-        let detail = format!(
-            "mode={} year={} added={} updated={} joined={} left={} sha256={}",
-            changes.mode,
-            changes.fiscal_year,
-            changes.add.len(),
-            changes.update.len(),
-            changes.join.len(),
-            changes.leave.len(),
-            changes.sha256
-        );
-        tx.audit(now, actor, "roster-imported", format!("import:{id}"), detail).await?;
-        tx.commit().await?;
-        Ok(id)
     }
 
     /// Puts a member on the test roster; whether they were not on it before.
@@ -450,122 +382,39 @@ impl Store {
     }
 }
 
-impl WriteTx {
-    async fn insert_members(&self, members: &[NewMember], now: Timestamp) -> Result<(), StoreError> {
-        const COLUMNS: usize = 12;
-        let mut values: Vec<Value> = Vec::with_capacity(members.len() * COLUMNS);
-        for new in members {
-            values.extend(data_values(&new.data));
-            values.extend([1i64.into(), now.millis().into(), now.millis().into()]);
-        }
-        let text = format!(
-            "INSERT INTO member (member_no, name, kana, address, prefecture, facility, duty, status, attributes, \
-             revision, created_at, updated_at) VALUES {} ON CONFLICT (member_no) DO NOTHING",
-            tuples(members.len(), COLUMNS)
-        );
-        let inserted = sql::run(&**self, "add members", &text, values).await?;
-        if inserted != members.len() as u64 {
-            return Err(changed_since_planned("a member number was added").into());
-        }
-        let mut by_year: BTreeMap<FiscalYear, Vec<Value>> = BTreeMap::new();
-        for new in members {
-            for year in &new.years {
-                by_year.entry(*year).or_default().push(new.data.member_no.as_str().into());
-            }
-        }
-        for (year, numbers) in by_year {
-            let text = format!(
-                "INSERT INTO membership (member_id, fiscal_year) SELECT id, CAST($1 AS BIGINT) FROM member \
-                 WHERE member_no IN ({})",
-                sql::placeholders(2, numbers.len())
-            );
-            let values = std::iter::once(i64::from(year.get()).into()).chain(numbers);
-            sql::run(&**self, "add memberships", &text, values).await?;
-        }
-        Ok(())
-    }
+/// The columns of a member's data and of what is derived from it, in the order of [`member_values`].
+pub(crate) const MEMBER_VALUES: &str = "member_no, name, kana, address, mailbox, prefecture, facility, duty, \
+    status, attributes, search";
 
-    async fn update_member(&self, update: &MemberUpdate, now: Timestamp) -> Result<(), StoreError> {
-        let mut values: Vec<Value> = data_values(&update.data).collect();
-        values.extend([now.millis().into(), update.id.get().into(), update.revision.into()]);
-        let text = "UPDATE member SET member_no = $1, name = $2, kana = $3, address = $4, prefecture = $5, \
-                    facility = $6, duty = $7, status = $8, attributes = $9, updated_at = $10, \
-                    revision = revision + 1 WHERE id = $11 AND revision = $12";
-        if sql::run(&**self, "update a member", text, values).await? == 1 {
-            Ok(())
-        } else {
-            Err(changed_since_planned(&format!("member {} was changed", update.id)).into())
-        }
-    }
-
-    async fn insert_memberships(&self, rows: &[(MemberId, FiscalYear)]) -> Result<(), StoreError> {
-        let values = rows.iter().flat_map(|(id, year)| [id.get().into(), i64::from(year.get()).into()]);
-        let text = format!(
-            "INSERT INTO membership (member_id, fiscal_year) VALUES {} ON CONFLICT (member_id, fiscal_year) \
-             DO NOTHING",
-            tuples(rows.len(), 2)
-        );
-        sql::run(&**self, "add memberships", &text, values).await.map(|_| ())
-    }
-
-    async fn delete_memberships(&self, year: FiscalYear, ids: &[MemberId]) -> Result<(), StoreError> {
-        let text = format!(
-            "DELETE FROM membership WHERE fiscal_year = $1 AND member_id IN ({})",
-            sql::placeholders(2, ids.len())
-        );
-        let values =
-            std::iter::once(i64::from(year.get()).into()).chain(ids.iter().map(|id| id.get().into()));
-        sql::run(&**self, "end memberships", &text, values).await.map(|_| ())
-    }
-
-    async fn insert_roster_import(
-        &self,
-        actor: Actor,
-        changes: &RosterChanges<'_>,
-        now: Timestamp,
-    ) -> Result<i64, StoreError> {
-        let text = "INSERT INTO roster_import (file_name, sha256, mode, fiscal_year, plan, actor, applied_at) \
-                    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id AS n";
-        let values = [
-            changes.file_name.into(),
-            changes.sha256.into(),
-            changes.mode.into(),
-            i64::from(changes.fiscal_year.get()).into(),
-            changes.plan_json.into(),
-            actor.to_string().into(),
-            now.millis().into(),
-        ];
-        sql::number(&**self, "record an import", text, values).await
-    }
-}
-
-fn changed_since_planned(what: &str) -> Refusal {
-    Refusal::new(Rule::Import, format!("{what} since the import was planned"), "plan the import again")
-}
-
-/// The nine values of a member's data, in the order of the columns.
-fn data_values(data: &MemberData) -> impl Iterator<Item = Value> {
+/// The values of a member's data.
+pub(crate) fn member_values(data: &MemberData) -> [serde_json::Value; 11] {
     let attributes = serde_json::to_string(&data.attributes).expect("invariant: a map of strings is JSON");
     [
         data.member_no.as_str().into(),
         data.name.as_str().into(),
         data.kana.as_str().into(),
         data.address.as_ref().map(EmailAddress::reveal).into(),
-        data.prefecture.map(|prefecture| i64::from(prefecture.code())).into(),
+        data.address.as_ref().map(EmailAddress::key).into(),
+        data.prefecture.map(Prefecture::code).into(),
         data.facility.as_str().into(),
         data.duty.as_str().into(),
         data.status.as_str().into(),
         attributes.into(),
+        search_text(data).into(),
     ]
-    .into_iter()
 }
 
-/// `($1, $2), ($3, $4)` for so many rows of so many columns.
-fn tuples(rows: usize, columns: usize) -> String {
-    (0..rows)
-        .map(|row| format!("({})", sql::placeholders(row * columns + 1, columns)))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// What a member is searched by: the number first, which is the order of lists.
+fn search_text(data: &MemberData) -> String {
+    let parts = [data.member_no.as_str(), &data.name, &data.kana, &data.facility];
+    let part = |text: &str| searchable(text).chars().take(SEARCHED_CHARS_MAX).collect::<String>();
+    parts.map(part).join("|")
+}
+
+/// Full-width and half-width, capitals and spaces make no difference: people write 鈴木花子 and
+/// 鈴木　花子.
+fn searchable(text: &str) -> String {
+    text.nfkc().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
 fn year_from(row: i64, year: i64) -> Result<FiscalYear, StoreError> {
@@ -577,19 +426,17 @@ fn year_from(row: i64, year: i64) -> Result<FiscalYear, StoreError> {
     })
 }
 
-/// Lower case without spaces: people write 鈴木花子 and 鈴木　花子.
-fn without_spaces(column: &str) -> String {
-    format!("lower(replace(replace(m.{column}, ' ', ''), '　', ''))")
-}
-
-fn like_pattern(text: &str) -> Option<String> {
-    let mut pattern = String::from("%");
-    for c in text.chars().filter(|c| !c.is_whitespace()) {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
+/// `%word%` for every word looked for; none where nothing is.
+fn like_patterns(text: &str) -> Vec<String> {
+    let pattern = |word: &str| {
+        let mut pattern = String::from("%");
+        for c in searchable(word).chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
         }
-        pattern.push(c.to_ascii_lowercase());
-    }
-    pattern.push('%');
-    (pattern.len() > 2).then_some(pattern)
+        pattern + "%"
+    };
+    text.split_whitespace().take(WORDS_MAX).map(pattern).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! A request changes nothing by itself. Granted, it suppresses: whoever is suppressed is held in
 //! every later audience, with the reason, until a person lifts it. A bounce suppresses an address,
-//! and is over when the roster has another one; everything else concerns the person.
+//! and is over when the roster has another one; everything else concerns the person. A wish to be
+//! erased is carried out too (see `erasure`).
 
 use crate::{Member, Store, StoreError, WriteTx, sql};
 use domain::{
@@ -115,7 +116,7 @@ struct KindCount {
 }
 
 /// Whoever cares for the roster; the scheduler carries a policy out.
-fn may_decide(actor: Actor) -> Result<(), Refusal> {
+pub(crate) fn may_decide(actor: Actor) -> Result<(), Refusal> {
     match actor {
         Actor::LocalEngineer | Actor::Scheduler => Ok(()),
         Actor::Staff { role, .. } if role.may_import() => Ok(()),
@@ -174,14 +175,16 @@ impl TryFrom<SuppressionRow> for Suppression {
 impl Store {
     /// Opens a request, once for each reply, and one of a kind for a member: beside an open one it is
     /// noted as superseded. Only where it concerns an address the newer one counts, for the roster may
-    /// have another address by now. False where the broadcast has no such recipient.
+    /// have another address by now. False where the broadcast has no such recipient, or the person was
+    /// erased.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn open_request(&self, new: NewRequest, now: Timestamp) -> Result<bool, StoreError> {
         let tx = self.write().await?;
         let values = [new.broadcast.get().into(), new.member.get().into()];
-        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2";
+        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2 AND NOT EXISTS \
+                    (SELECT 1 FROM erasure e WHERE e.member_id = $2 AND e.core_done_at IS NOT NULL)";
         let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", text, values).await?;
         if known.is_none() {
             return Ok(false);
@@ -281,7 +284,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Notices are sent to this member again; false where they were all along.
+    /// Notices are sent to this member again; false where they were all along. An erasure that was
+    /// asked for and has not happened is withdrawn.
     ///
     /// # Errors
     /// [`StoreError`], also where the actor may not.
@@ -293,11 +297,16 @@ impl Store {
     ) -> Result<bool, StoreError> {
         may_decide(actor)?;
         let tx = self.write().await?;
+        // An import holds members before the log.
+        tx.hold_registry().await?;
         tx.exclusive(AUDIT_FIRST).await?;
         let text = "DELETE FROM suppression WHERE member_id = $1";
         let lifted = sql::run(&*tx, "lift a suppression", text, [member.get().into()]).await? > 0;
         if lifted {
             tx.audit(now, actor, "suppression-lifted", format!("member:{member}"), String::new()).await?;
+        }
+        if tx.withdraw_erasure(member, now).await? {
+            tx.audit(now, actor, "erasure-withdrawn", format!("member:{member}"), String::new()).await?;
         }
         tx.commit().await?;
         Ok(lifted)
@@ -372,7 +381,7 @@ async fn open_id(
 
 /// Locked before any row of a request: of two who decide at once, one would otherwise hold the log
 /// and wait for a row, the other hold the row and wait for the log.
-const AUDIT_FIRST: &str = "audit";
+pub(crate) const AUDIT_FIRST: &str = "audit";
 
 /// Of the request that is settled.
 #[derive(FromQueryResult)]
@@ -438,17 +447,36 @@ impl WriteTx {
         let kind = kind_of("request", id, &settled.kind)?;
         let member = MemberId::new(settled.member_id);
         if decision == Decision::Granted {
-            let address = settled.address.filter(|_| kind.concerns_address());
-            self.suppress(member, kind, address, now).await?;
+            self.grant(actor, (id, kind, member), settled.address, now).await?;
         }
         let detail = format!("kind={kind} member={member}");
         self.audit(now, actor, &format!("request-{decision}"), format!("request:{id}"), detail).await?;
         Ok(true)
     }
 
+    async fn grant(
+        &self,
+        actor: Actor,
+        (request, kind, member): (i64, RequestKind, MemberId),
+        address: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if kind == RequestKind::Erasure {
+            return self.ask_erasure(actor, member, Some(request), now).await.map(|_| ());
+        }
+        if !kind.concerns_address() {
+            return self.suppress(member, kind, None, now).await;
+        }
+        // An address that was kept long enough is gone, and with it what there was to suppress.
+        match address.filter(|address| !address.is_empty()) {
+            Some(address) => self.suppress(member, kind, Some(address), now).await,
+            None => Ok(()),
+        }
+    }
+
     /// What concerns the person is not replaced by what concerns an address; and a wish to be erased,
     /// which is work still to be done, by nothing and replaces everything.
-    async fn suppress(
+    pub(crate) async fn suppress(
         &self,
         member: MemberId,
         kind: RequestKind,

@@ -5,6 +5,12 @@ use crate::{Store, StoreError, sql};
 use domain::{Answers, BroadcastId, MemberId, Timestamp};
 use sea_orm::FromQueryResult;
 
+/// A ledger row `d` that was addressed and whose member has not answered. A reminder's answers
+/// stand under the broadcast it reminds of.
+pub(crate) const UNANSWERED: &str = "d.state NOT IN ('held', 'cancelled', 'rejected') \
+    AND NOT EXISTS (SELECT 1 FROM broadcast b JOIN response r ON r.broadcast_id = COALESCE(b.answers_to, b.id) \
+    WHERE b.id = d.broadcast_id AND r.member_id = d.member_id)";
+
 /// One member's answers to one broadcast's questionnaire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -45,7 +51,8 @@ struct MemberRow {
 
 impl Store {
     /// Stores a member's answers; durable on return. A later sheet replaces the earlier one, the
-    /// time of the first stays. False when the broadcast has no such recipient.
+    /// time of the first stays. False when the broadcast has no such recipient, or the person was
+    /// erased.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -63,7 +70,8 @@ impl Store {
             "store a response",
             "INSERT INTO response (broadcast_id, member_id, answers, first_answered_at, answered_at) \
              SELECT broadcast_id, member_id, $3, CAST($4 AS BIGINT), CAST($4 AS BIGINT) FROM delivery \
-             WHERE broadcast_id = $1 AND member_id = $2 \
+             WHERE broadcast_id = $1 AND member_id = $2 AND NOT EXISTS (SELECT 1 FROM erasure e \
+             WHERE e.member_id = $2 AND e.core_done_at IS NOT NULL) \
              ON CONFLICT (broadcast_id, member_id) \
              DO UPDATE SET answers = excluded.answers, answered_at = excluded.answered_at",
             [broadcast.get().into(), member.get().into(), body.into(), now.millis().into()],
@@ -148,11 +156,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn non_respondents(&self, broadcast: BroadcastId) -> Result<Vec<MemberId>, StoreError> {
-        let text = "SELECT d.member_id FROM delivery d WHERE d.broadcast_id = $1 \
-                    AND d.state NOT IN ('held', 'cancelled', 'rejected') \
-                    AND NOT EXISTS (SELECT 1 FROM response r WHERE r.broadcast_id = d.broadcast_id \
-                    AND r.member_id = d.member_id) ORDER BY d.member_id";
-        self.members_by(text, broadcast).await
+        let text = format!(
+            "SELECT d.member_id FROM delivery d WHERE d.broadcast_id = $1 AND {UNANSWERED} ORDER BY d.member_id"
+        );
+        self.members_by(&text, broadcast).await
     }
 
     /// Members a broadcast reached or may have reached: accepted, unknown, and those in flight.

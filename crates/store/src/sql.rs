@@ -48,6 +48,12 @@ pub(crate) struct Number {
     pub(crate) n: i64,
 }
 
+/// One text.
+#[derive(FromQueryResult)]
+pub(crate) struct Text {
+    pub(crate) text: Option<String>,
+}
+
 /// A query whose one row has one column `n`.
 pub(crate) async fn number(
     connection: &impl ConnectionTrait,
@@ -82,6 +88,15 @@ pub(crate) fn json_rows(engine: Engine, n: usize) -> String {
     match engine {
         Engine::Sqlite => format!("json_each(${n}) AS row"),
         Engine::Postgres => format!("jsonb_array_elements(CAST(${n} AS jsonb)) AS row(value)"),
+    }
+}
+
+/// The same for rows of many columns. SQLite would write a row's text anew for every column that is read
+/// from it; behind a LIMIT it is written once.
+pub(crate) fn json_wide_rows(engine: Engine, n: usize) -> String {
+    match engine {
+        Engine::Sqlite => format!("(SELECT value FROM json_each(${n}) LIMIT -1) AS row"),
+        Engine::Postgres => json_rows(engine, n),
     }
 }
 

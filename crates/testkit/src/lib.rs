@@ -6,6 +6,7 @@
 mod clock;
 mod databases;
 mod release;
+mod roster;
 
 pub use clock::{ManualClock, SystemClock};
 pub use databases::{
@@ -13,3 +14,4 @@ pub use databases::{
     fresh_sqlite,
 };
 pub use release::release;
+pub use roster::import_roster;

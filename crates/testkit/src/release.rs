@@ -18,7 +18,14 @@ pub async fn release(
     now: Timestamp,
 ) -> Released {
     let policy = ReleasePolicy::capped_at(3_000);
-    let snapshot = Snapshot { rows, digest: DIGEST, terms: "{}", findings: "[1]", change: None };
+    let snapshot = Snapshot {
+        rows,
+        digest: DIGEST,
+        terms: "{}",
+        findings: "[1]",
+        change: None,
+        registry_revision: None,
+    };
     store.freeze(author, id, &snapshot, now).await.expect("frozen");
     store.sign(approver, id, DIGEST, &policy, now).await.expect("signed");
     let broadcast = store.broadcast(id).await.expect("readable").expect("it exists");

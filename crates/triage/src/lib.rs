@@ -3,10 +3,15 @@
 //! settles, or for the last two the policy.
 //!
 //! Reads the reply database, writes notes to the core one, sends nothing. A note changes no
-//! delivery: that the relay took the mail stays true.
+//! delivery: that the relay took the mail stays true. [`Retention`] deletes in both what is to be
+//! erased or was kept long enough.
 //!
 //! # Security
 //! Whose reply it is stands in the signed address it came to, never in what it says.
+
+mod retention;
+
+pub use retention::Retention;
 
 use domain::{Actor, Clock, Decision, ReplyClass, ReplyId, RequestKind};
 use replybox::{ReplyBox, ReplyBoxError, ReplySummary};

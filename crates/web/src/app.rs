@@ -2,11 +2,13 @@
 
 use crate::{demo::DemoMailbox, i18n::Lang, password, security};
 use chrono_tz::Tz;
-use domain::{Clock, Keyring, Timestamp};
+use domain::{Clock, Keyring, Nature, RetentionPeriods, Timestamp};
 use rand::{Rng, rngs::StdRng};
+use registry::Progress;
 use replybox::ReplyBox;
 use scheduler::Desk;
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
@@ -20,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const HASHES_AT_ONCE: usize = 2;
 /// Each open stream reads the database once a second.
 const STREAMS_MAX: usize = 200;
+/// Each takes as much of the disk as a roster of a million members.
+const UPLOADS_MAX: usize = 2;
 
 /// Settings of the web pages, from `[site]` and `[web]`.
 #[derive(Debug, Clone)]
@@ -38,6 +42,10 @@ pub struct WebSettings {
     pub time_zone: Tz,
     /// A rehearsal installation says so on every page.
     pub rehearsal: bool,
+    /// Answer pages of these show nothing of the member's before the number was shown.
+    pub prove_membership: Vec<Nature>,
+    /// How long things are kept, to be shown.
+    pub retention: RetentionPeriods,
 }
 
 impl WebSettings {
@@ -79,9 +87,12 @@ pub(crate) struct Inner {
     rng: Mutex<StdRng>,
     pub(crate) hashes: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
     /// What an unknown account's password is compared with, so that it takes as long.
     pub(crate) nobodys_hash: String,
     pub(crate) stop: CancellationToken,
+    /// How far the imports are that this process plans or writes.
+    pub(crate) imports: Mutex<HashMap<i64, Progress>>,
 }
 
 impl Deref for App {
@@ -103,8 +114,10 @@ impl App {
             rng: Mutex::new(rng),
             hashes: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             nobodys_hash,
             stop: CancellationToken::new(),
+            imports: Mutex::default(),
         }))
     }
 

@@ -91,7 +91,14 @@ impl Office {
             .freeze(
                 self.author,
                 id,
-                &Snapshot { rows: &rows, digest, terms: &signed, findings: "[1]", change: None },
+                &Snapshot {
+                    rows: &rows,
+                    digest,
+                    terms: &signed,
+                    findings: "[1]",
+                    change: None,
+                    registry_revision: None,
+                },
                 now,
             )
             .await

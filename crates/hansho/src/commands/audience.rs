@@ -11,6 +11,8 @@ use serde::Serialize;
 struct Answer {
     name: String,
     count: u64,
+    /// As behind `--where`.
+    conditions: Vec<String>,
 }
 
 pub(super) async fn run(installation: &Installation, command: AudienceCommand, format: Format) -> Result<()> {
@@ -18,7 +20,9 @@ pub(super) async fn run(installation: &Installation, command: AudienceCommand, f
     let now = installation.clock.now();
     let year = now.fiscal_year(installation.config.site.time_zone);
     let answer = async |name: &str| -> Result<Answer> {
-        Ok(Answer { name: name.to_owned(), count: show_audience(store, name, year).await?.count })
+        let view = show_audience(store, name, year).await?;
+        let conditions = view.audience.filter.all.iter().map(ToString::to_string).collect();
+        Ok(Answer { name: name.to_owned(), count: view.count, conditions })
     };
     match command {
         AudienceCommand::Create { name, conditions } => {
@@ -41,7 +45,12 @@ pub(super) async fn run(installation: &Installation, command: AudienceCommand, f
 }
 
 fn show(answer: &Answer) -> String {
-    format!("{}: {} members now", answer.name, answer.count)
+    let mut text = format!("{}: {} members now", answer.name, answer.count);
+    for condition in &answer.conditions {
+        text.push_str("\n  ");
+        text.push_str(condition);
+    }
+    text
 }
 
 fn may_set_up(actor: Actor) -> Result<(), Refusal> {

@@ -69,6 +69,7 @@ public_url = "http://127.0.0.1:8080" # base of every link: set the https:// addr
 environment = "production"           # "rehearsal" allows a capture relay on this machine only
 time_zone = "Asia/Tokyo"
 language = "ja"
+# prove_membership = ["actual"]      # whose answer pages first ask for the end of the member's number; [] = none
 key_file = "hansho.key"              # signs links and reply addresses; keep a copy, never change the first line's meaning
 
 [database]
@@ -108,6 +109,12 @@ domain = {sink_domain}
 # certificate = "fullchain.pem"      # with `key`: offers STARTTLS; both are read again when they are renewed
 # key = "privkey.pem"
 # suppress = "automatic"             # dead addresses and complaints: send nothing more without asking a person
+
+[retention]                          # at least 30d, or "off": kept for ever
+replies = "400d"                     # mails that came back
+recipients = "1100d"                 # addresses and names in the ledger, from a broadcast's end; its counts stay
+left_members = "400d"                # withdrawn, or no member for two years: erased, 14 days after notice on the dashboard
+# replies_url = "postgres://hansho_retention:password@host/database"  # a role that may only delete (deploy/roles.sql)
 
 # [pickup]                           # where no MX can point here: a mailbox that takes every address of sink.domain
 # url = "imaps://user:password@imap.example.jp"  # @ in the user as %40; needs sink.protocol = "lmtp"

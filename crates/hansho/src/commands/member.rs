@@ -1,22 +1,19 @@
 //! `hansho member …`: the registry.
 
-use super::actor::from_environment;
+use super::{actor::from_environment, import, privacy};
 use crate::{
-    cli::{ImportModeArg, MemberCommand, TestRosterCommand},
+    cli::{MemberCommand, TestRosterCommand},
     installation::Installation,
     output::Format,
 };
-use anyhow::{Context, Result};
-use domain::{Actor, FiscalYear, RequestKind};
-use registry::{ImportMode, ImportReport, apply, plan, read_roster};
+use anyhow::Result;
+use domain::{Actor, RequestKind};
 use serde::Serialize;
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 use store::{LedgerRow, Member, MemberQuery, MemberWithYears, StoreError};
 
 /// A terminal page's worth; the JSON has the same, with the total beside it.
 const LIST_MAX: u32 = 200;
-/// Rejected rows shown to people; the JSON has all.
-const REJECTED_SHOWN_MAX: usize = 20;
 const HISTORY_MAX: i64 = 50;
 
 #[derive(Serialize)]
@@ -54,9 +51,9 @@ struct HistoryRow {
 pub(super) async fn run(installation: &Installation, command: MemberCommand, format: Format) -> Result<()> {
     let actor = from_environment(installation).await?;
     match command {
-        MemberCommand::Import { file, fiscal_year, mode, apply } => {
-            let report = import(installation, actor, &file, fiscal_year, mode, apply).await?;
-            format.print(&report, show_report)
+        MemberCommand::Import(args) => {
+            let report = import::run(installation, actor, &args).await?;
+            format.print(&report, import::show_report)
         }
         MemberCommand::List { search } => {
             let query =
@@ -80,11 +77,20 @@ pub(super) async fn run(installation: &Installation, command: MemberCommand, for
             let view = view(installation, &member_no).await?;
             format.print(&view, show_member)
         }
+        MemberCommand::Export { member_no, out } => {
+            privacy::export(installation, actor, &member_no, out.as_deref(), format).await
+        }
+        MemberCommand::Erase { member_no, yes } => {
+            privacy::erase(installation, actor, &member_no, yes, format).await
+        }
+        MemberCommand::Readmit { member_no, address } => {
+            privacy::readmit(installation, actor, &member_no, address.as_deref(), format).await
+        }
         MemberCommand::Test(command) => test_roster(installation, actor, command, format).await,
     }
 }
 
-async fn find(installation: &Installation, member_no: &str) -> Result<MemberWithYears> {
+pub(super) async fn find(installation: &Installation, member_no: &str) -> Result<MemberWithYears> {
     let found = installation.store.member_by_no(&member_no.parse()?).await?;
     Ok(found.ok_or_else(|| StoreError::not_found("member", member_no))?)
 }
@@ -103,63 +109,6 @@ async fn view(installation: &Installation, member_no: &str) -> Result<MemberView
             .collect(),
         member: row(found.member),
     })
-}
-
-/// Plans an import and, where asked, applies it. The demonstration imports the same way.
-pub(crate) async fn import(
-    installation: &Installation,
-    actor: Actor,
-    file: &Path,
-    fiscal_year: Option<i32>,
-    mode: ImportModeArg,
-    do_apply: bool,
-) -> Result<ImportReport> {
-    let bytes =
-        std::fs::read(file).with_context(|| format!("the roster {} cannot be read", file.display()))?;
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let roster = read_roster(&bytes, &name)?;
-    let now = installation.clock.now();
-    let year =
-        fiscal_year.map_or_else(|| now.fiscal_year(installation.config.site.time_zone), FiscalYear::new);
-    let mode = match mode {
-        ImportModeArg::Merge => ImportMode::Merge,
-        ImportModeArg::Full => ImportMode::Full,
-    };
-    let plan = plan(&installation.store, &roster, year, mode).await?;
-    if do_apply {
-        return Ok(apply(&installation.store, actor, &plan, now).await?);
-    }
-    Ok(plan.report().clone())
-}
-
-/// A report as people read it.
-pub(crate) fn show_report(report: &ImportReport) -> String {
-    let mut out = String::new();
-    let verb = if report.applied { "imported" } else { "plan (nothing was changed; --apply does it)" };
-    let _infallible = writeln!(
-        out,
-        "{verb}: {} added, {} updated, {} unchanged, {} left, {} rejected [{}]",
-        report.added,
-        report.updated,
-        report.unchanged,
-        report.left,
-        report.rejected.len(),
-        report.encoding
-    );
-    let excluded = &report.excluded;
-    let _infallible = writeln!(
-        out,
-        "in no audience: {} withdrawn, {} suspended, {} deceased, {} of other years only",
-        excluded.withdrawn, excluded.suspended, excluded.deceased, excluded.other_years
-    );
-    for rejected in report.rejected.iter().take(REJECTED_SHOWN_MAX) {
-        let _infallible = writeln!(out, "  row {:>5}: {}", rejected.row, rejected.reason);
-    }
-    if report.rejected.len() > REJECTED_SHOWN_MAX {
-        let _infallible =
-            writeln!(out, "  … and {} more (--json lists all)", report.rejected.len() - REJECTED_SHOWN_MAX);
-    }
-    out
 }
 
 async fn test_roster(

@@ -6,7 +6,7 @@ use crate::{
     output::{Format, Table},
 };
 use anyhow::{Context, Result};
-use domain::ReplyClass;
+use domain::{ReplyClass, spreadsheet_safe};
 use replybox::{ReplyFilter, ReplySummary, StoredReply};
 use report::ReplyExport;
 use serde::Serialize;
@@ -91,7 +91,7 @@ pub(super) fn classify(files: &[PathBuf]) -> Result<()> {
         let raw =
             std::fs::read(file).with_context(|| format!("the mail {} cannot be read", file.display()))?;
         let label = sink::classify::classify(&raw).class;
-        out.write_record([file.to_string_lossy().as_ref(), label.as_str()])?;
+        out.write_record([spreadsheet_safe(&file.to_string_lossy()).as_str(), label.as_str()])?;
     }
     Ok(out.flush()?)
 }

@@ -1,8 +1,11 @@
 //! Writing a planned import.
 
-use super::plan::{ImportPlan, ImportReport};
+use super::{
+    columns::is_meaning,
+    plan::{ImportReport, Progress},
+};
 use domain::{Actor, Refusal, Rule, Timestamp};
-use store::{RosterChanges, Store, StoreError};
+use store::{Import, SeenPlan, Store, StoreError};
 
 /// Details kept with the import; the counts are always complete.
 const DETAILS_KEPT_MAX: usize = 1_000;
@@ -10,34 +13,63 @@ const DETAILS_KEPT_MAX: usize = 1_000;
 /// Applies a plan in one transaction.
 ///
 /// # Errors
-/// [`StoreError::Refused`] where the actor may not import, the plan would change too much, or the
-/// registry changed since the plan was made. Then nothing was written.
+/// [`StoreError::Refused`] where the actor may not import, a second person has to look at the plan
+/// first, no row can be taken, or the registry changed since the plan was made. Then nothing was
+/// written.
 pub async fn apply(
     store: &Store,
     actor: Actor,
-    plan: &ImportPlan,
+    plan: i64,
     now: Timestamp,
+    mut shown: impl FnMut(Progress),
 ) -> Result<ImportReport, StoreError> {
     if !actor.may_import() {
         let text = "this role does not import rosters";
         return Err(Refusal::new(Rule::Role, text, "ask a coordinator or an engineer").into());
     }
-    if let Some(refusal) = plan.refusal() {
+    let import = store.import(plan).await?.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+    let report: ImportReport = serde_json::from_str(&import.report).map_err(|_| not_waiting(&import))?;
+    if let Some(refusal) = refusal(&import, &report) {
         return Err(refusal.into());
     }
-    let changes = RosterChanges {
-        file_name: &plan.file_name,
-        sha256: &plan.sha256,
-        mode: plan.report.mode.as_str(),
-        fiscal_year: plan.report.fiscal_year,
-        plan_json: &kept(&plan.report),
-        add: &plan.add,
-        update: &plan.update,
-        join: &plan.join,
-        leave: &plan.leave,
+    let fields: Vec<String> =
+        report.columns.iter().map(|(_, word)| word.clone()).filter(|word| !is_meaning(word)).collect();
+    let seen = SeenPlan {
+        members: report.added + report.updated + report.unchanged,
+        left: report.left,
+        fields: &fields,
+        kept: &kept(&report),
     };
-    let import_id = store.apply_roster(actor, &changes, now).await?;
-    Ok(ImportReport { import_id: Some(import_id), applied: true, ..plan.report.clone() })
+    let import_id = store
+        .apply_import(actor, plan, &seen, now, |done, total| shown(Progress::Writing(done, total)))
+        .await?;
+    Ok(ImportReport { import_id: Some(import_id), applied: true, ..report })
+}
+
+fn not_waiting(import: &Import) -> StoreError {
+    let text = format!("import plan {} is {}", import.plan, import.state.as_str());
+    Refusal::new(Rule::State, text, "plan the import again").into()
+}
+
+/// Why this plan will not be applied as it stands, where it will not.
+fn refusal(import: &Import, report: &ImportReport) -> Option<Refusal> {
+    if report.added + report.updated + report.unchanged == 0 {
+        let way_on = "correct the rows named in the plan and import again";
+        return Some(Refusal::new(Rule::Import, "no row of the file can be taken", way_on));
+    }
+    if report.needs_second_person && import.confirmed_by.is_none() {
+        let text = format!(
+            "{} members of {} would leave, {} would not be active any more, {} would get another address",
+            report.left, report.fiscal_year, report.deactivated, report.readdressed
+        );
+        let way_on = format!(
+            "check that the file is what it should be (a part of a roster is imported with --mode merge); then \
+             somebody else looks at plan {} in the dashboard and confirms it",
+            import.plan
+        );
+        return Some(Refusal::new(Rule::FourEyes, text, way_on));
+    }
+    None
 }
 
 /// The report as it is kept: rows and reasons, no one's data.
@@ -45,8 +77,9 @@ fn kept(report: &ImportReport) -> String {
     let mut kept = report.clone();
     kept.rejected.truncate(DETAILS_KEPT_MAX);
     kept.notes.truncate(DETAILS_KEPT_MAX);
-    let mut json = serde_json::json!(kept);
-    json["rejected_total"] = report.rejected.len().into();
-    json["applied"] = true.into();
-    json.to_string()
+    // A reason may name another member.
+    kept.rejected.iter_mut().for_each(|row| row.reason = row.code.reason(None));
+    kept.notes.iter_mut().for_each(|row| row.reason = row.code.reason(None));
+    kept.applied = true;
+    serde_json::to_string(&kept).expect("invariant: a report is JSON")
 }

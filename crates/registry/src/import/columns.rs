@@ -1,7 +1,7 @@
 //! Headings: Japanese or English, in any order; what is unknown becomes a free field.
 
 use super::ImportError;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use unicode_normalization::UnicodeNormalization;
 
 /// A spreadsheet with more columns is something else.
@@ -9,8 +9,22 @@ pub(super) const COLUMNS_MAX: usize = 100;
 /// As long as a template's field name can be.
 const FIELD_CHARS_MAX: usize = 64;
 /// Names that templates fill from elsewhere.
-const RESERVED: [&str; 8] =
-    ["name", "kana", "member_no", "prefecture", "facility", "role", "link", "address"];
+const RESERVED: [&str; 9] =
+    ["name", "kana", "member_no", "prefecture", "facility", "role", "status", "link", "address"];
+
+/// What an installation can say that a heading means.
+pub const COLUMN_MEANINGS: [&str; 10] = [
+    "member_no",
+    "name",
+    "kana",
+    "address",
+    "prefecture",
+    "facility",
+    "role",
+    "fiscal_year",
+    "status",
+    "ignore",
+];
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +40,57 @@ pub(super) enum Column {
     Status,
     /// A free field by its name.
     Attribute(String),
-    /// Without a heading: not ours to guess.
+    /// Without a heading, which is not ours to guess; or not wanted.
     Ignored,
+}
+
+impl Column {
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "member_no" => Self::MemberNo,
+            "name" => Self::Name,
+            "kana" => Self::Kana,
+            "address" => Self::Address,
+            "prefecture" => Self::Prefecture,
+            "facility" => Self::Facility,
+            "role" => Self::Duty,
+            "fiscal_year" => Self::FiscalYear,
+            "status" => Self::Status,
+            "ignore" => Self::Ignored,
+            _ => return None,
+        })
+    }
+
+    /// Its name as a field, or one of [`COLUMN_MEANINGS`].
+    pub(super) fn word(&self) -> String {
+        match self {
+            Self::MemberNo => "member_no",
+            Self::Name => "name",
+            Self::Kana => "kana",
+            Self::Address => "address",
+            Self::Prefecture => "prefecture",
+            Self::Facility => "facility",
+            Self::Duty => "role",
+            Self::FiscalYear => "fiscal_year",
+            Self::Status => "status",
+            Self::Attribute(name) => name,
+            Self::Ignored => "ignore",
+        }
+        .to_owned()
+    }
+}
+
+/// Whether a word is one of [`COLUMN_MEANINGS`].
+#[must_use]
+pub fn is_meaning(word: &str) -> bool {
+    COLUMN_MEANINGS.contains(&word)
+}
+
+/// What two writings of a heading have in common: width, capitals, spaces and dashes do not count.
+#[must_use]
+pub fn heading_key(heading: &str) -> String {
+    let folded = heading.nfkc().flat_map(char::to_lowercase);
+    folded.filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-')).collect()
 }
 
 const REQUIRED: [(Column, &str); 3] = [
@@ -36,8 +99,11 @@ const REQUIRED: [(Column, &str); 3] = [
     (Column::Address, "メールアドレス (email)"),
 ];
 
-/// The columns in the order of the file.
-pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportError> {
+/// The columns in the order of the file. What the installation remembers comes before what is known.
+pub(super) fn read_headings(
+    headings: &[String],
+    meanings: &BTreeMap<String, String>,
+) -> Result<Vec<Column>, ImportError> {
     if headings.len() > COLUMNS_MAX {
         return Err(ImportError::TooManyColumns);
     }
@@ -46,7 +112,8 @@ pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportEr
     }
     let mut columns: Vec<Column> = Vec::with_capacity(headings.len());
     for (at, heading) in headings.iter().enumerate() {
-        let column = column_of(heading)?;
+        let remembered = meanings.get(&heading_key(heading)).and_then(|word| Column::of_word(word));
+        let column = remembered.map_or_else(|| column_of(heading), Ok)?;
         if let Some(before) = columns.iter().position(|other| *other == column && column != Column::Ignored) {
             return Err(ImportError::DuplicateColumn {
                 first: shown(&headings[before]),
@@ -57,8 +124,8 @@ pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportEr
     }
     for (column, missing) in REQUIRED {
         if !columns.contains(&column) {
-            let found: Vec<String> = headings.iter().map(|heading| shown(heading)).collect();
-            return Err(ImportError::MissingColumn { missing, found: found.join(" | ") });
+            let found = headings.iter().map(|heading| shown(heading)).collect();
+            return Err(ImportError::MissingColumn { missing, found });
         }
     }
     Ok(columns)
@@ -66,8 +133,7 @@ pub(super) fn read_headings(headings: &[String]) -> Result<Vec<Column>, ImportEr
 
 fn column_of(heading: &str) -> Result<Column, ImportError> {
     let folded: String = heading.nfkc().collect::<String>().trim().to_lowercase();
-    let plain: String = folded.chars().filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-')).collect();
-    Ok(match plain.as_str() {
+    Ok(match heading_key(heading).as_str() {
         "" => Column::Ignored,
         "会員番号" | "会員no" | "会員no." | "memberno" | "membernumber" => Column::MemberNo,
         "氏名" | "名前" | "会員氏名" | "name" | "fullname" => Column::Name,
@@ -98,8 +164,7 @@ fn field_name(folded: &str) -> Result<String, ImportError> {
     if !name.starts_with(char::is_alphabetic) {
         name = format!("c_{name}").chars().take(FIELD_CHARS_MAX).collect();
     }
-    let reserved: BTreeSet<&str> = RESERVED.into_iter().collect();
-    if reserved.contains(name.as_str()) { Err(ImportError::ReservedColumn(name)) } else { Ok(name) }
+    if RESERVED.contains(&name.as_str()) { Err(ImportError::ReservedColumn { name }) } else { Ok(name) }
 }
 
 /// A heading in a message: bounded, on one line.
@@ -112,7 +177,7 @@ mod tests {
     use super::*;
 
     fn read(headings: &str) -> Result<Vec<Column>, ImportError> {
-        read_headings(&headings.split(',').map(str::to_owned).collect::<Vec<_>>())
+        read_headings(&headings.split(',').map(str::to_owned).collect::<Vec<_>>(), &BTreeMap::new())
     }
 
     #[test]
@@ -159,14 +224,17 @@ mod tests {
             read("番号,氏名,メール"),
             Err(ImportError::MissingColumn {
                 missing: "会員番号 (member_no)",
-                found: "番号 | 氏名 | メール".into()
+                found: ["番号", "氏名", "メール"].map(str::to_owned).to_vec()
             })
         );
         assert_eq!(
             read("会員番号,氏名,メール,email"),
             Err(ImportError::DuplicateColumn { first: "メール".into(), second: "email".into() })
         );
-        assert_eq!(read("会員番号,氏名,メール,Link"), Err(ImportError::ReservedColumn("link".into())));
+        assert_eq!(
+            read("会員番号,氏名,メール,Link"),
+            Err(ImportError::ReservedColumn { name: "link".into() })
+        );
         assert_eq!(read("100,鈴木 花子,hanako＠example.jp"), Err(ImportError::NoHeadings));
         assert_eq!(read(&"x,".repeat(101)), Err(ImportError::TooManyColumns));
     }

@@ -1,25 +1,40 @@
 //! What an import would change, without changing it.
 //!
 //! Guarantees: every row of the file is counted once, as taken or rejected. One mailbox belongs to
-//! one living membership: a second member with the same address is rejected, whoever stands first
-//! in the file. A roster of an old year adds that year and leaves newer data alone.
+//! one living membership, or to a family: another member with the same address is rejected, whoever
+//! stands first in the file. A roster of an old year adds that year and leaves newer data alone.
 
 use super::{
-    Roster,
-    row::{BadRow, Cell, PlannedRow, Rejected, RowCode, RowNote, read_row, reject},
+    ImportError, RosterFile,
+    fields::{Fields, differences, fields_of, member_of},
+    mailbox::judge,
+    row::{RowCode, RowReader},
 };
-use domain::{FiscalYear, MemberId, MemberNo, MemberStatus, Refusal, Rule};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use store::{MemberData, MemberUpdate, MemberWithYears, NewMember, Store, StoreError};
+use domain::{Actor, EmailAddress, ErasedKey, FiscalYear, Keyring, MemberStatus, Timestamp};
+use std::collections::BTreeMap;
+use store::{
+    ImportLine, ImportLines, ImportTally, MailboxClaim, NewImport, PlannedMember, StagedMember, StagedRow,
+    Store, StoreError,
+};
+use tokio::sync::mpsc;
 
-/// Members read at once while planning.
-const PAGE: u32 = 1_000;
-/// A full roster that drops more than half of a year's members is the wrong file, unless there
-/// were hardly any.
-const LEAVERS_ALWAYS_ALLOWED: u64 = 10;
+/// Rows and members handled at once.
+const PAGE: usize = 2_000;
+/// Batches that may wait for the database.
+const BATCHES_AHEAD: usize = 4;
+/// Contested mailboxes judged at once.
+const MAILBOXES: u32 = 5_000;
+/// Those looked at again, at once.
+const MAILBOXES_AGAIN: usize = 500;
+/// Lines told in a report; the counts are always complete.
+const LINES_TOLD_MAX: u32 = 10_000;
+/// Nobody has to look at a change of so few.
+const FEW: u64 = 10;
+/// What concerns more than one in so many is looked at by a second person.
+const SHARE: u64 = 10;
 
 /// Whether the file is everything or only what changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportMode {
     /// Members not in the file stay as they are; blank cells keep what was there.
@@ -47,7 +62,7 @@ impl ImportMode {
 }
 
 /// Members of the file whom no audience of the fiscal year can hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Excluded {
     /// 休会.
     pub suspended: u64,
@@ -59,9 +74,33 @@ pub struct Excluded {
     pub other_years: u64,
 }
 
+/// A row that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rejected {
+    /// As a spreadsheet shows it.
+    pub row: u32,
+    /// Why.
+    pub code: RowCode,
+    /// Why, as an English sentence; repeats no cell's content.
+    pub reason: String,
+}
+
+/// A row that was taken, with something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RowNote {
+    /// As a spreadsheet shows it.
+    pub row: u32,
+    /// What to look at.
+    pub code: RowCode,
+    /// The same as an English sentence; repeats no cell's content.
+    pub reason: String,
+}
+
 /// An import in numbers, before or after it was applied.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImportReport {
+    /// The plan, which waits for a day to be applied.
+    pub plan: i64,
     /// Set once applied.
     pub import_id: Option<i64>,
     /// Members new to the registry.
@@ -72,8 +111,10 @@ pub struct ImportReport {
     pub unchanged: u64,
     /// Members who leave the fiscal year (full mode).
     pub left: u64,
-    /// Rows not taken, in order.
+    /// Rows not taken, in order; the first ten thousand.
     pub rejected: Vec<Rejected>,
+    /// How many there are.
+    pub rejected_total: u64,
     /// Whether it was written.
     pub applied: bool,
     /// The year the roster is for.
@@ -81,389 +122,393 @@ pub struct ImportReport {
     /// Merge or full.
     pub mode: ImportMode,
     /// How the file was encoded.
-    pub encoding: &'static str,
+    pub encoding: String,
+    /// Each heading with what it was taken for.
+    pub columns: Vec<(String, String)>,
     /// Members of the file outside every audience of the year.
     pub excluded: Excluded,
-    /// Rows taken that want a look.
+    /// Members taken who share a mailbox with their family.
+    pub shared_addresses: u64,
+    /// Cells written in another way than the file does (width, kana, spaces, eras), by field.
+    pub folded: BTreeMap<String, u64>,
+    /// Rows taken that want a look; the first ten thousand.
     pub notes: Vec<RowNote>,
+    /// How many there are.
+    pub notes_total: u64,
+    /// Rows not taken whose member number could not be read.
+    pub nameless: u64,
+    /// Active members who would not be active any more.
+    pub deactivated: u64,
+    /// Members who would get another address.
+    pub readdressed: u64,
+    /// So much changes that somebody else has to look at it before it is applied.
+    pub needs_second_person: bool,
 }
 
-/// The changes an import would make. Made by [`plan`], written by [`apply`](super::apply).
-#[derive(Debug, Clone)]
-pub struct ImportPlan {
-    pub(super) file_name: String,
-    pub(super) sha256: String,
-    pub(super) report: ImportReport,
-    pub(super) add: Vec<NewMember>,
-    pub(super) update: Vec<MemberUpdate>,
-    pub(super) join: Vec<(MemberId, FiscalYear)>,
-    pub(super) leave: Vec<MemberId>,
-    pub(super) members_before: u64,
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The file is no roster.
+    #[error(transparent)]
+    File(#[from] ImportError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl ImportPlan {
-    /// The plan in numbers.
-    #[must_use]
-    pub fn report(&self) -> &ImportReport {
-        &self.report
-    }
-
-    /// Why this plan will not be applied, where it will not.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        let taken = self.report.added + self.report.updated + self.report.unchanged;
-        if taken == 0 {
-            return Some(Refusal::new(
-                Rule::Import,
-                "no row of the file can be taken",
-                "correct the rows named above and import again",
-            ));
-        }
-        let left = self.report.left;
-        if left > LEAVERS_ALWAYS_ALLOWED && left * 2 > self.members_before {
-            let year = self.report.fiscal_year;
-            return Some(Refusal::new(
-                Rule::Import,
-                format!("{left} of {} members of {year} would leave", self.members_before),
-                "check that the file is the whole roster of that year; import a part with --mode merge",
-            ));
-        }
-        None
-    }
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Rows read, of about so many where the file says so.
+    Reading(u64, Option<u64>),
+    /// Members compared with the registry, of at most so many.
+    Comparing(u64, u64),
+    /// Members written, of so many.
+    Writing(u64, u64),
 }
 
-/// Compares a roster with the registry.
-///
-/// # Errors
-/// [`StoreError`] where the registry cannot be read.
-pub async fn plan(
-    store: &Store,
-    roster: &Roster,
-    fiscal_year: FiscalYear,
-    mode: ImportMode,
-) -> Result<ImportPlan, StoreError> {
-    let mut sorted = sort_rows(roster, fiscal_year);
-    let registry = Registry::load(store, &sorted, fiscal_year, mode).await?;
-    reject_shared_addresses(&mut sorted, &registry, mode);
-    let mut plan = ImportPlan {
-        file_name: roster.file_name.clone(),
-        sha256: roster.sha256.clone(),
-        report: ImportReport {
-            import_id: None,
-            added: 0,
-            updated: 0,
-            unchanged: 0,
-            left: registry.leavers.len() as u64,
-            rejected: Vec::new(),
-            applied: false,
-            fiscal_year,
-            mode,
-            encoding: roster.encoding,
-            excluded: Excluded::default(),
-            notes: sorted.notes,
-        },
-        add: Vec::new(),
-        update: Vec::new(),
-        join: Vec::new(),
-        leave: registry.leavers,
-        members_before: registry.members_before,
-    };
-    for (number, entry) in &sorted.members {
-        plan.add_entry(entry, registry.members.get(number));
-    }
-    sorted.rejected.sort_by_key(|rejected| rejected.row);
-    plan.report.rejected = sorted.rejected;
-    let taken: HashSet<u32> = sorted.members.values().flat_map(|entry| entry.rows.iter().copied()).collect();
-    plan.report.notes.retain(|note| taken.contains(&note.row));
-    Ok(plan)
+/// Plans imports.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    /// Holds the registry and the plans.
+    pub store: &'a Store,
+    /// Recognises people who were erased.
+    pub keyring: &'a Keyring,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// When.
+    pub now: Timestamp,
 }
 
-impl ImportPlan {
-    fn add_entry(&mut self, entry: &Entry, known: Option<&MemberWithYears>) {
-        let data = entry.settle(known, self.report.mode);
-        let known_years = known.map(|known| &known.years);
-        let status = data.status;
-        match known {
-            None => {
-                self.report.added += 1;
-                self.add.push(NewMember { data, years: entry.years.clone() });
-            }
-            Some(known) => {
-                let joined: Vec<FiscalYear> = entry.years.difference(&known.years).copied().collect();
-                let changed = data != known.member.data;
-                if changed || !joined.is_empty() {
-                    self.report.updated += 1;
-                } else {
-                    self.report.unchanged += 1;
-                }
-                self.join.extend(joined.into_iter().map(|year| (known.member.id, year)));
-                if changed {
-                    let (id, revision) = (known.member.id, known.member.revision);
-                    self.update.push(MemberUpdate { id, revision, data });
-                }
-            }
-        }
-        let year = self.report.fiscal_year;
-        let current = entry.years.contains(&year) || known_years.is_some_and(|years| years.contains(&year));
-        let excluded = &mut self.report.excluded;
-        match status {
-            MemberStatus::Active if current => {}
-            MemberStatus::Active => excluded.other_years += 1,
-            MemberStatus::Suspended => excluded.suspended += 1,
-            MemberStatus::Withdrawn => excluded.withdrawn += 1,
-            MemberStatus::Deceased => excluded.deceased += 1,
-        }
-    }
-}
-
-/// All rows of one member that can be taken.
-struct Entry {
-    /// The row of the latest year: what it says is what is true now.
-    latest: PlannedRow,
-    years: BTreeSet<FiscalYear>,
-    rows: Vec<u32>,
-}
-
-impl Entry {
-    /// The member's data after the import.
-    fn settle(&self, known: Option<&MemberWithYears>, mode: ImportMode) -> MemberData {
-        let old = known.map(|known| &known.member.data);
-        // A row of an older year than the registry knows says how things were, not how they are.
-        if let Some(known) = known
-            && known.years.last().is_some_and(|newest| *newest > self.latest.year)
-        {
-            return known.member.data.clone();
-        }
-        let row = &self.latest;
-        let text = |cell: &Cell<String>, old: Option<&String>| settle(cell, old, mode).unwrap_or_default();
-        let mut attributes = old.map(|old| old.attributes.clone()).unwrap_or_default();
-        for (key, cell) in &row.attributes {
-            match settle(cell, attributes.get(key), mode) {
-                Some(value) => attributes.insert(key.clone(), value),
-                None => attributes.remove(key),
-            };
-        }
-        MemberData {
-            member_no: row.member_no.clone(),
-            name: row.name.clone(),
-            kana: text(&row.kana, old.map(|old| &old.kana)),
-            address: settle(&row.address, old.and_then(|old| old.address.as_ref()), mode),
-            prefecture: settle(&row.prefecture, old.and_then(|old| old.prefecture.as_ref()), mode),
-            facility: text(&row.facility, old.map(|old| &old.facility)),
-            duty: text(&row.duty, old.map(|old| &old.duty)),
-            // A blank status says nothing: it never brings back a member who withdrew.
-            status: row.status.or(old.map(|old| old.status)).unwrap_or(MemberStatus::Active),
-            attributes,
-        }
-    }
-
-    /// The mailbox this member will occupy after the import, if any.
-    fn mailbox(&self, known: Option<&MemberWithYears>, mode: ImportMode) -> Option<String> {
-        mailbox(&self.settle(known, mode))
-    }
-}
-
-fn settle<T: Clone>(cell: &Cell<T>, old: Option<&T>, mode: ImportMode) -> Option<T> {
-    match (cell, mode) {
-        (Cell::Value(value), _) => Some(value.clone()),
-        (Cell::NoColumn, _) | (Cell::Blank, ImportMode::Merge) => old.cloned(),
-        (Cell::Blank, ImportMode::Full) => None,
-    }
-}
-
-/// The key of a mailbox somebody reads. Those who withdrew or died hold none: a person may come
-/// back under a new number.
-fn mailbox(data: &MemberData) -> Option<String> {
-    match data.status {
-        MemberStatus::Active | MemberStatus::Suspended => {
-            data.address.as_ref().map(domain::EmailAddress::key)
-        }
-        MemberStatus::Withdrawn | MemberStatus::Deceased => None,
-    }
-}
-
-/// The file's rows by member.
-struct Sorted {
-    members: BTreeMap<MemberNo, Entry>,
-    /// Every number that stands in the file, taken or not: nobody leaves because of a bad cell.
-    seen: HashSet<MemberNo>,
-    rejected: Vec<Rejected>,
-    notes: Vec<RowNote>,
-}
-
-fn sort_rows(roster: &Roster, fiscal_year: FiscalYear) -> Sorted {
-    let mut sorted =
-        Sorted { members: BTreeMap::new(), seen: HashSet::new(), rejected: Vec::new(), notes: Vec::new() };
-    let mut rejected_years: HashMap<MemberNo, FiscalYear> = HashMap::new();
-    let mut years_seen: HashMap<(MemberNo, FiscalYear), u32> = HashMap::new();
-    for raw in &roster.rows {
-        match read_row(roster, raw, fiscal_year, &mut sorted.notes) {
-            Ok(row) => {
-                sorted.seen.insert(row.member_no.clone());
-                let first = *years_seen.entry((row.member_no.clone(), row.year)).or_insert(row.row);
-                if first == row.row {
-                    sorted.take(row);
-                } else {
-                    let reason = format!("the same member in the same year as row {first}");
-                    sorted.rejected.push(reject(row.row, RowCode::DuplicateMember, reason));
-                }
-            }
-            Err(BadRow { member_no, year, rejected }) => {
-                sorted.rejected.push(rejected);
-                if let Some(number) = member_no {
-                    // A row whose year cannot be read may be the latest.
-                    let year = year.unwrap_or(FiscalYear::new(i32::MAX));
-                    let latest = rejected_years.entry(number.clone()).or_insert(year);
-                    *latest = year.max(*latest);
-                    sorted.seen.insert(number);
-                }
-            }
-        }
-    }
-    sorted.drop_outdated(&rejected_years);
-    sorted
-}
-
-impl Sorted {
-    fn take(&mut self, row: PlannedRow) {
-        match self.members.get_mut(&row.member_no) {
-            Some(entry) => {
-                entry.years.insert(row.year);
-                entry.rows.push(row.row);
-                if row.year > entry.latest.year {
-                    entry.latest = row;
-                }
-            }
-            None => {
-                let entry = Entry { years: BTreeSet::from([row.year]), rows: vec![row.row], latest: row };
-                self.members.insert(entry.latest.member_no.clone(), entry);
-            }
-        }
-    }
-
-    fn drop_outdated(&mut self, rejected_years: &HashMap<MemberNo, FiscalYear>) {
-        for (number, year) in rejected_years {
-            if self.members.get(number).is_some_and(|entry| entry.latest.year < *year) {
-                self.reject_member(number, RowCode::LaterRowRejected, "the row of a later year was rejected");
-            }
-        }
-    }
-
-    fn reject_member(&mut self, number: &MemberNo, code: RowCode, reason: &str) {
-        if let Some(entry) = self.members.remove(number) {
-            self.rejected.extend(entry.rows.iter().map(|row| reject(*row, code, reason)));
-        }
-    }
-}
-
-/// What the plan needs to know of the registry: members named in the file, and who holds the
-/// mailboxes named in it.
-struct Registry {
-    members: HashMap<MemberNo, MemberWithYears>,
-    /// Holders of a mailbox that stand in no row of the file, by mailbox.
-    outsiders: HashMap<String, MemberNo>,
-    leavers: Vec<MemberId>,
-    members_before: u64,
-}
-
-impl Registry {
-    async fn load(
-        store: &Store,
-        sorted: &Sorted,
+impl Planner<'_> {
+    /// Begins the plan of a file; its id, for [`Planner::complete`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin(
+        &self,
+        file: &RosterFile,
         fiscal_year: FiscalYear,
         mode: ImportMode,
-    ) -> Result<Self, StoreError> {
-        let mut registry = Self {
-            members: HashMap::new(),
-            outsiders: HashMap::new(),
-            leavers: Vec::new(),
-            members_before: 0,
+    ) -> Result<i64, StoreError> {
+        let new = NewImport {
+            file_name: file.name().to_owned(),
+            sha256: file.sha256().to_owned(),
+            mode: mode.as_str().to_owned(),
+            fiscal_year,
         };
-        let mut after = MemberId::new(0);
+        self.store.begin_import(self.actor, &new, self.now).await
+    }
+
+    /// Compares a roster with the registry and keeps the plan. A file that turns out not to be a
+    /// roster leaves nothing behind but the reason.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub async fn complete(
+        &self,
+        plan: i64,
+        file: RosterFile,
+        fiscal_year: FiscalYear,
+        mode: ImportMode,
+        mut shown: impl FnMut(Progress),
+    ) -> Result<ImportReport, PlanError> {
+        let planning = Planning { store: self.store, keyring: self.keyring, plan, fiscal_year, mode };
+        match planning.run(file, &mut shown).await {
+            Ok(report) => {
+                let json = serde_json::to_string(&report).expect("invariant: a report is JSON");
+                self.store.finish_plan(self.actor, plan, &json, self.now).await?;
+                Ok(report)
+            }
+            Err(error) => {
+                let problem = match &error {
+                    PlanError::File(why) => serde_json::json!(why).to_string(),
+                    PlanError::Store(_) => r#"{"code":"interrupted"}"#.to_owned(),
+                };
+                self.store.fail_import(plan, &problem).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Both at once.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub async fn plan(
+        &self,
+        file: RosterFile,
+        fiscal_year: FiscalYear,
+        mode: ImportMode,
+        shown: impl FnMut(Progress),
+    ) -> Result<ImportReport, PlanError> {
+        let plan = self.begin(&file, fiscal_year, mode).await?;
+        self.complete(plan, file, fiscal_year, mode, shown).await
+    }
+}
+
+/// Whether so many are more than a handful and more than a tenth of all.
+fn is_many(some: u64, all: u64) -> bool {
+    some > FEW && some * SHARE > all
+}
+
+/// Whether an import takes so many out of the audiences, or moves so many addresses, that a second
+/// person has to look at it.
+fn needs_second_person(tally: &ImportTally, left: u64) -> bool {
+    is_many(left + tally.deactivated, tally.of_year)
+        || is_many(tally.readdressed, tally.of_year)
+        || (left > 0 && tally.nameless > 0)
+}
+
+struct Planning<'a> {
+    store: &'a Store,
+    keyring: &'a Keyring,
+    plan: i64,
+    fiscal_year: FiscalYear,
+    mode: ImportMode,
+}
+
+impl Planning<'_> {
+    async fn run(
+        &self,
+        file: RosterFile,
+        shown: &mut impl FnMut(Progress),
+    ) -> Result<ImportReport, PlanError> {
+        let (encoding, columns) = (file.encoding().to_owned(), file.columns());
+        let (rows, folded) = self.stage(file, shown).await?;
+        let codes = [RowCode::DuplicateMember, RowCode::LaterRowRejected].map(RowCode::as_str);
+        self.store.reject_by_other_rows(self.plan, codes).await?;
+        let members = self.compare(rows, shown).await?;
+        let moved = self.store.taken_over(self.plan).await?;
+        if is_many(moved, members) {
+            return Err(ImportError::AddressesMoved { people: moved }.into());
+        }
+        self.settle_mailboxes().await?;
+        self.report(encoding, columns, folded).await
+    }
+
+    /// Reads the file on a thread of its own while the database takes what was read before.
+    async fn stage(
+        &self,
+        mut file: RosterFile,
+        shown: &mut impl FnMut(Progress),
+    ) -> Result<(u64, BTreeMap<String, u64>), PlanError> {
+        let about = file.rows_about();
+        let (batches, mut incoming) = mpsc::channel::<Vec<StagedRow>>(BATCHES_AHEAD);
+        let mut reader = RowReader::new(file.columns.clone(), self.fiscal_year);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut batch = Vec::with_capacity(PAGE);
+            let read = file.each_row(&mut |raw| {
+                batch.push(reader.read(&raw));
+                batch.len() < PAGE || batches.blocking_send(std::mem::take(&mut batch)).is_ok()
+            });
+            // Whoever does not listen any more has failed, and says so.
+            let _heard = read.is_ok() && batches.blocking_send(batch).is_ok();
+            read.map(|()| reader.folded)
+        });
+        let mut rows = 0;
+        let anybody_erased = self.store.is_anybody_erased().await?;
+        while let Some(mut batch) = incoming.recv().await {
+            rows += batch.len() as u64;
+            if anybody_erased {
+                self.reject_erased(&mut batch).await?;
+            }
+            self.store.stage_rows(self.plan, &batch).await?;
+            shown(Progress::Reading(rows, about));
+        }
+        let folded = reading.await.map_err(|lost| ImportError::Unreadable { why: lost.to_string() })??;
+        Ok((rows, folded))
+    }
+
+    /// Whoever was erased comes back by a decision only, never by a file.
+    async fn reject_erased(&self, batch: &mut [StagedRow]) -> Result<(), StoreError> {
+        let keys: Vec<[Vec<ErasedKey>; 2]> = batch.iter().map(|row| self.keys_of(row)).collect();
+        let texts: Vec<String> = keys.iter().flatten().flatten().map(|key| key.as_str().to_owned()).collect();
+        let erased = self.store.erased_among(&texts).await?;
+        for (row, [number, mailbox]) in batch.iter_mut().zip(keys) {
+            if number.iter().any(|key| erased.contains(key.as_str())) {
+                row.rejected = Some(RowCode::Erased.plain());
+                row.cells.clear();
+                row.notes.clear();
+            } else if mailbox.iter().any(|key| erased.contains(key.as_str())) {
+                // Carriers hand addresses on; it may be somebody else.
+                row.notes.push(RowCode::ErasedMailbox.plain());
+            }
+        }
+        Ok(())
+    }
+
+    /// By number and by mailbox.
+    fn keys_of(&self, row: &StagedRow) -> [Vec<ErasedKey>; 2] {
+        let number = row.member_no.as_ref().map(|number| self.keyring.erased_numbers(number));
+        let address = row.cells.get("address").and_then(|text| EmailAddress::parse(text.as_deref()?).ok());
+        let mailbox = address.map(|address| self.keyring.erased_mailboxes(&address));
+        [number.unwrap_or_default(), mailbox.unwrap_or_default()]
+    }
+
+    async fn compare(&self, rows: u64, shown: &mut impl FnMut(Progress)) -> Result<u64, PlanError> {
+        let (mut after, mut seq) = (None, 0);
         loop {
-            let page = store.members_with_years(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(registry) };
-            after = last.member.id;
-            for known in page {
-                registry.note(known, sorted, fiscal_year, mode);
+            let page = self.store.staged_members(self.plan, after.as_ref(), PAGE as u32).await?;
+            let Some(last) = page.last() else { return Ok(seq) };
+            after = Some(last.member_no.clone());
+            let planned: Vec<PlannedMember> = page.iter().map(|staged| self.planned(staged)).collect();
+            self.store.plan_members(self.plan, seq, &planned).await?;
+            seq += planned.len() as u64;
+            shown(Progress::Comparing(seq, rows));
+        }
+    }
+
+    /// What becomes of one member.
+    fn planned(&self, staged: &StagedMember) -> PlannedMember {
+        let known = staged.known.as_ref();
+        let before = known.map(|known| fields_of(&known.member.data));
+        let after = self.settled(staged, before.as_ref());
+        let joined: Vec<FiscalYear> = staged
+            .rows
+            .iter()
+            .map(|row| row.fiscal_year)
+            .filter(|year| known.is_none_or(|known| !known.years.contains(year)))
+            .collect();
+        let changes = before.as_ref().map(|before| differences(before, &after)).unwrap_or_default();
+        let data = member_of(staged.member_no.clone(), after);
+        let year = self.fiscal_year;
+        let mailbox = data.address.as_ref().map(EmailAddress::key);
+        let held = known.and_then(|known| {
+            let alive = matches!(known.member.data.status, MemberStatus::Active | MemberStatus::Suspended);
+            known.member.data.address.as_ref().filter(|_| alive).map(EmailAddress::key)
+        });
+        PlannedMember {
+            change: match known {
+                None => "added",
+                Some(_) if changes.is_empty() && joined.is_empty() => "unchanged",
+                Some(_) => "updated",
+            },
+            line: staged.rows.first().map_or(0, |row| row.line),
+            member: known.map(|known| known.member.id),
+            is_current: joined.contains(&year) || known.is_some_and(|known| known.years.contains(&year)),
+            keeps_mailbox: mailbox.is_some() && mailbox == held,
+            years: joined,
+            differences: serde_json::to_string(&changes).expect("invariant: texts are JSON"),
+            data,
+        }
+    }
+
+    /// The member's fields after the import: the row of the latest year says what is true now.
+    fn settled(&self, staged: &StagedMember, before: Option<&Fields>) -> Fields {
+        let before = before.cloned().unwrap_or_default();
+        let newest = staged.known.as_ref().and_then(|known| known.years.last().copied());
+        let Some(latest) = staged.rows.first() else { return before };
+        // A row of an older year than the registry knows says how things were, not how they are.
+        if newest.is_some_and(|newest| newest > latest.fiscal_year) {
+            return before;
+        }
+        let mut after = before;
+        for (field, cell) in &latest.cells {
+            match cell {
+                Some(text) => {
+                    after.insert(field.clone(), text.clone());
+                }
+                // A blank status says nothing: it never brings back a member who withdrew.
+                None if self.mode == ImportMode::Full && field != "status" => {
+                    after.remove(field);
+                }
+                None => {}
             }
         }
+        after.entry("status".to_owned()).or_insert_with(|| MemberStatus::Active.to_string());
+        after
     }
 
-    fn note(&mut self, known: MemberWithYears, sorted: &Sorted, fiscal_year: FiscalYear, mode: ImportMode) {
-        let of_year = known.years.contains(&fiscal_year);
-        self.members_before += u64::from(of_year);
-        let number = known.member.data.member_no.clone();
-        if sorted.seen.contains(&number) {
-            self.members.insert(number, known);
-            return;
+    /// Until every mailbox has one reader, or a family. Whoever is rejected keeps the mailbox of before,
+    /// which somebody else may have wanted: these are looked at again.
+    async fn settle_mailboxes(&self) -> Result<(), PlanError> {
+        let (mut after, mut kept) = (String::new(), Vec::new());
+        loop {
+            let claims = self.store.contested_mailboxes(self.plan, &after, MAILBOXES).await?;
+            let Some(last) = claims.last() else { break };
+            after.clone_from(&last.mailbox);
+            kept.extend(self.judge(&claims).await?);
         }
-        if mode == ImportMode::Full && of_year {
-            self.leavers.push(known.member.id);
+        while !kept.is_empty() {
+            let some = kept.split_off(kept.len().saturating_sub(MAILBOXES_AGAIN));
+            let claims = self.store.claims_on(self.plan, &some).await?;
+            kept.extend(self.judge(&claims).await?);
         }
-        if let Some(mailbox) = mailbox(&known.member.data) {
-            self.outsiders.insert(mailbox, number);
-        }
+        Ok(())
     }
-}
 
-/// Rejects members until every mailbox has one holder. A rejection leaves its member's old mailbox
-/// occupied, which can make another one collide: hence the rounds, each of which rejects somebody.
-fn reject_shared_addresses(sorted: &mut Sorted, registry: &Registry, mode: ImportMode) {
-    loop {
-        let colliding = colliding_members(sorted, registry, mode);
-        if colliding.is_empty() {
-            return;
-        }
-        for (number, reason) in colliding {
-            sorted.reject_member(&number, RowCode::DuplicateAddress, &reason);
-        }
+    /// Gives the mailboxes that those who are rejected keep.
+    async fn judge(&self, claims: &[MailboxClaim]) -> Result<Vec<String>, StoreError> {
+        let verdict = judge(claims);
+        self.store.note_families(self.plan, &verdict.shared).await?;
+        self.store.reject_members(self.plan, &verdict.rejected).await
     }
-}
 
-fn colliding_members(sorted: &Sorted, registry: &Registry, mode: ImportMode) -> Vec<(MemberNo, String)> {
-    let mut holders: HashMap<String, Holder> = HashMap::new();
-    for (mailbox, number) in &registry.outsiders {
-        holders.insert(mailbox.clone(), Holder::Registry(number.clone()));
-    }
-    for (number, known) in &registry.members {
-        if !sorted.members.contains_key(number)
-            && let Some(mailbox) = mailbox(&known.member.data)
-        {
-            holders.insert(mailbox, Holder::Registry(number.clone()));
-        }
-    }
-    let mut claims: Vec<(bool, u32, &MemberNo, String)> = sorted
-        .members
-        .iter()
-        .filter_map(|(number, entry)| {
-            let known = registry.members.get(number);
-            let wanted = entry.mailbox(known, mode)?;
-            let keeps = known.and_then(|known| mailbox(&known.member.data)).as_ref() == Some(&wanted);
-            Some((!keeps, entry.latest.row, number, wanted))
+    async fn report(
+        &self,
+        encoding: String,
+        columns: Vec<(String, String)>,
+        folded: BTreeMap<String, u64>,
+    ) -> Result<ImportReport, PlanError> {
+        let tally = self.store.import_tally(self.plan, self.fiscal_year).await?;
+        let count = |change: &str| -> u64 {
+            tally.members.iter().filter(|group| group.0 == change).map(|group| group.3).sum()
+        };
+        let left = if self.mode == ImportMode::Full { tally.missing } else { 0 };
+        let rejected = self.lines(ImportLines::Rejected).await?;
+        let notes = self.lines(ImportLines::Noted).await?;
+        Ok(ImportReport {
+            plan: self.plan,
+            import_id: None,
+            added: count("added"),
+            updated: count("updated"),
+            unchanged: count("unchanged"),
+            left,
+            rejected: told(&rejected).map(|(row, code, reason)| Rejected { row, code, reason }).collect(),
+            rejected_total: tally.rejected,
+            applied: false,
+            fiscal_year: self.fiscal_year,
+            mode: self.mode,
+            encoding,
+            columns,
+            excluded: excluded(&tally),
+            shared_addresses: tally.shared,
+            folded,
+            notes: told(&notes).map(|(row, code, reason)| RowNote { row, code, reason }).collect(),
+            notes_total: self.store.noted_rows(self.plan).await?,
+            nameless: tally.nameless,
+            deactivated: tally.deactivated,
+            readdressed: tally.readdressed,
+            needs_second_person: needs_second_person(&tally, left),
         })
-        .collect();
-    // Whoever has the mailbox already keeps it; then the first in the file.
-    claims.sort();
-    let mut colliding = Vec::new();
-    for (_, row, number, wanted) in claims {
-        match holders.get(&wanted) {
-            Some(Holder::Row(first)) => {
-                colliding.push((number.clone(), format!("the same address as row {first}")));
-            }
-            Some(Holder::Registry(holder)) => {
-                colliding
-                    .push((number.clone(), format!("the same address as member {holder} in the registry")));
-            }
-            None => {
-                holders.insert(wanted, Holder::Row(row));
-            }
-        }
     }
-    colliding
+
+    async fn lines(&self, which: ImportLines<'_>) -> Result<Vec<ImportLine>, StoreError> {
+        self.store.import_lines(self.plan, which, 0, LINES_TOLD_MAX).await
+    }
 }
 
-enum Holder {
-    Row(u32),
-    Registry(MemberNo),
+fn excluded(tally: &ImportTally) -> Excluded {
+    let mut excluded = Excluded::default();
+    for (_, status, is_current, count) in &tally.members {
+        match status {
+            MemberStatus::Active if *is_current => {}
+            MemberStatus::Active => excluded.other_years += count,
+            MemberStatus::Suspended => excluded.suspended += count,
+            MemberStatus::Withdrawn => excluded.withdrawn += count,
+            MemberStatus::Deceased => excluded.deceased += count,
+        }
+    }
+    excluded
+}
+
+/// What is to be said of each line.
+fn told(lines: &[ImportLine]) -> impl Iterator<Item = (u32, RowCode, String)> {
+    lines.iter().flat_map(|line| {
+        line.findings.iter().filter_map(|finding| {
+            let code = RowCode::from_word(&finding.code)?;
+            Some((line.line, code, code.reason(finding.about.as_deref())))
+        })
+    })
 }

@@ -76,6 +76,50 @@ async fn conditions_under_one_key_are_alternatives_and_keys_narrow_each_other() 
 }
 
 #[tokio::test]
+async fn conditions_know_and_or_and_not() {
+    for database in fresh_databases().await {
+        let registry = filled(database).await;
+        registry.import("会員番号,氏名,メールアドレス,状態\n900,小林 九,,正会員\n", ImportMode::Merge).await;
+        for (name, wanted, found) in [
+            ("a", &["prefecture=宮城県|岩手"][..], &["100", "200"][..]),
+            ("b", &["都道府県！＝宮城｜岩手"], &["800", "900"]),
+            ("c", &["prefecture=宮城県 or 施設名=那覇病院"], &["100", "800"]),
+            ("d", &["prefecture=宮城県 or 勤務形態=日勤", "勤務形態!=夜勤"], &["800"]),
+            ("e", &["施設名=本郷病院 or 役割!=医師 or 勤務形態=日勤"], &["100", "200", "800", "900"]),
+            ("f", &["施設名=本郷病院 or prefecture=東京都"], &[]),
+        ] {
+            let conditions = conditions(wanted);
+            let saved = registry::create_audience(&registry.store, ENGINEER, name, &conditions, NOW).await;
+            let written = saved.expect("an audience").filter.to_string();
+            assert_eq!(registry.audience(name, Nature::Exercise).await, found, "{name}: {written}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_audience_of_the_first_shape_finds_whom_it_found() {
+    for database in fresh_databases().await {
+        let registry = filled(database).await;
+        let stored = r#"{"prefecture":[4,3],"attributes":{"勤務形態":["夜勤"]}}"#;
+        let filter = serde_json::from_str(stored).expect("a filter of the first shape");
+        registry::save_audience(&registry.store, ENGINEER, "old", filter, NOW).await.expect("saved");
+        assert_eq!(registry.audience("old", Nature::Exercise).await, ["100"]);
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_that_does_not_exist_is_no_condition() {
+    for database in fresh_databases().await {
+        let registry = filled(database).await;
+        for condition in ["non-respondents-of=12", "prefecture=宮城県 or reached-by!=12"] {
+            let conditions = conditions(&[condition]);
+            let refused = registry::create_audience(&registry.store, ENGINEER, "x", &conditions, NOW).await;
+            assert!(matches!(refused, Err(AudienceError::UnknownBroadcast(id)) if id.get() == 12));
+        }
+    }
+}
+
+#[tokio::test]
 async fn conditions_that_would_fit_nobody_or_widen_are_refused() {
     for database in fresh_databases().await {
         let registry = filled(database).await;
@@ -191,7 +235,14 @@ async fn a_reminder_goes_to_members_of_today_who_have_not_answered() {
             .freeze(
                 actor,
                 id,
-                &Snapshot { rows: &rows, digest, terms: "{}", findings: "[]", change: None },
+                &Snapshot {
+                    rows: &rows,
+                    digest,
+                    terms: "{}",
+                    findings: "[]",
+                    change: None,
+                    registry_revision: None,
+                },
                 NOW,
             )
             .await

@@ -1,8 +1,9 @@
 //! A registry on a fresh database, and the few steps every test takes.
 
-use domain::{Actor, FiscalYear, Nature, Timestamp};
-use registry::{AudienceSpec, ImportMode, ImportPlan, ImportReport, SnapshotMember};
-use store::{MemberQuery, Store};
+use domain::{Actor, FiscalYear, Keyring, Nature, Timestamp, TokenKey};
+use registry::{AudienceSpec, ImportError, ImportMode, ImportReport, Planner, RosterFile, SnapshotMember};
+use std::{collections::BTreeMap, io::Cursor};
+use store::{MemberQuery, Store, StoreError};
 use testkit::TestDatabase;
 
 /// The fiscal year that the tests live in.
@@ -13,6 +14,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 /// A registry on one database.
 pub(crate) struct Registry {
     pub(crate) store: Store,
+    pub(crate) keyring: Keyring,
     _database: TestDatabase,
 }
 
@@ -20,19 +22,31 @@ impl Registry {
     /// Opens the registry of a fresh database.
     pub(crate) async fn on(database: TestDatabase) -> Self {
         let store = Store::connect(&database.core_url).await.expect("the database opens");
-        Self { store, _database: database }
+        let keyring = Keyring::new(TokenKey::new(1, [7; 32]), Vec::new());
+        Self { store, keyring, _database: database }
     }
 
     /// Plans an import for the present fiscal year.
-    pub(crate) async fn plan(&self, file: &[u8], mode: ImportMode) -> ImportPlan {
-        let roster = registry::read_roster(file, "roster.csv").expect("a readable roster");
-        registry::plan(&self.store, &roster, YEAR, mode).await.expect("a plan")
+    pub(crate) async fn plan(&self, file: &[u8], mode: ImportMode) -> ImportReport {
+        let roster = open(file).expect("a readable roster");
+        let actor = Actor::LocalEngineer;
+        self.planner(actor).plan(roster, YEAR, mode, |_| {}).await.expect("a plan")
+    }
+
+    /// Plans as somebody.
+    pub(crate) fn planner(&self, actor: Actor) -> Planner<'_> {
+        Planner { store: &self.store, keyring: &self.keyring, actor, now: NOW }
+    }
+
+    /// Writes a plan.
+    pub(crate) async fn apply(&self, actor: Actor, plan: i64) -> Result<ImportReport, StoreError> {
+        registry::apply(&self.store, actor, plan, NOW, |_| {}).await
     }
 
     /// Plans and applies.
     pub(crate) async fn import(&self, file: &str, mode: ImportMode) -> ImportReport {
         let plan = self.plan(file.as_bytes(), mode).await;
-        registry::apply(&self.store, Actor::LocalEngineer, &plan, NOW).await.expect("applied")
+        self.apply(Actor::LocalEngineer, plan.plan).await.expect("applied")
     }
 
     /// Member numbers in an audience of the year.
@@ -66,6 +80,11 @@ impl Registry {
         let page = self.store.search_members(&query).await.expect("a page");
         (page.members.iter().map(|member| member.data.member_no.to_string()).collect(), page.total)
     }
+}
+
+/// A file with these octets.
+pub(crate) fn open(file: &[u8]) -> Result<RosterFile, ImportError> {
+    RosterFile::open(Cursor::new(file.to_vec()), "roster.csv", &BTreeMap::new())
 }
 
 /// Member numbers of a snapshot.

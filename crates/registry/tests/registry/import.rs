@@ -1,10 +1,11 @@
 //! Rosters in: what is taken, what is rejected, and that a bad file changes nothing.
 
-use crate::fresh_registry::{NOW, Registry, YEAR};
+use crate::fresh_registry::{NOW, Registry, YEAR, open};
 use domain::{Actor, Refusal, Role, Rule, StaffId};
 use encoding_rs::SHIFT_JIS;
-use registry::{ImportError, ImportMode, RowCode};
-use store::StoreError;
+use registry::{Difference, ImportError, ImportMode, PlanError, RowCode};
+use sea_orm::ConnectionTrait;
+use store::{ImportLines, ImportState, StoreError};
 use testkit::fresh_databases;
 
 const ROSTER: &str = include_str!("fixtures/many_years.csv");
@@ -29,7 +30,7 @@ async fn the_same_file_twice_changes_nothing() {
             assert_ne!(again.import_id, first.import_id);
         }
         assert_eq!(registry.dump().await, before);
-        assert_eq!(registry.store.verify_audit().await.expect("a chain"), Ok(3));
+        assert_eq!(registry.store.verify_audit().await.expect("a chain"), Ok(6));
     }
 }
 
@@ -38,7 +39,7 @@ async fn planning_changes_nothing() {
     for database in fresh_databases().await {
         let registry = Registry::on(database).await;
         let plan = registry.plan(ROSTER.as_bytes(), ImportMode::Merge).await;
-        assert_eq!((plan.report().added, plan.report().import_id), (8, None));
+        assert_eq!((plan.added, plan.import_id), (8, None));
         assert_eq!(registry.dump().await, "");
     }
 }
@@ -57,7 +58,7 @@ async fn the_encodings_of_japanese_offices_give_the_same_registry() {
         let registry = Registry::on(database).await;
         registry.import(ROSTER, ImportMode::Merge).await;
         for file in &files {
-            let report = registry.plan(file, ImportMode::Full).await.report().clone();
+            let report = registry.plan(file, ImportMode::Full).await;
             assert_eq!((report.added, report.updated, report.unchanged), (0, 0, 8), "{}", report.encoding);
         }
     }
@@ -104,7 +105,7 @@ async fn a_full_roster_ends_the_year_of_those_not_in_it() {
         // Row 3 is in the file, though broken: a slip of the pen makes nobody leave.
         let next = roster(&["1,a,a@example.jp,2026,正会員", "2,b,b＠@example.jp,2026,正会員"]);
         let merged = registry.plan(next.as_bytes(), ImportMode::Merge).await;
-        assert_eq!(merged.report().left, 0);
+        assert_eq!(merged.left, 0);
         let report = registry.import(&next, ImportMode::Full).await;
         assert_eq!(
             (report.left, report.rejected[0].row, report.rejected[0].code),
@@ -128,10 +129,195 @@ async fn a_full_roster_that_is_the_wrong_file_is_refused() {
         let before = registry.dump().await;
         let plan =
             registry.plan(roster(&["1,m1,m1@example.jp,2026,正会員"]).as_bytes(), ImportMode::Full).await;
-        assert_eq!(plan.report().left, 29);
-        let refused = registry::apply(&registry.store, Actor::LocalEngineer, &plan, NOW).await;
-        assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: Rule::Import, .. }))));
+        assert_eq!(plan.left, 29);
+        let refused = registry.apply(Actor::LocalEngineer, plan.plan).await;
+        assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: Rule::FourEyes, .. }))));
         assert_eq!(registry.dump().await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_full_roster_that_many_leave_by_is_confirmed_by_somebody_else() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let coordinator = Actor::Staff { id: StaffId::new(7), role: Role::Coordinator };
+        let all: Vec<String> = (1..=30).map(|n| format!("{n},m{n},m{n}@example.jp,2026,正会員")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        registry.import(&roster(&all), ImportMode::Merge).await;
+        let file = open(roster(&all[..18]).as_bytes()).expect("a roster");
+        let planner = registry.planner(coordinator);
+        let plan = planner.plan(file, YEAR, ImportMode::Full, |_| {}).await.expect("a plan");
+        assert!(plan.needs_second_person);
+        let leavers = registry.store.leavers(plan.plan, YEAR, 0, 100).await.expect("leavers");
+        assert_eq!((leavers.len(), leavers[0].name.as_str()), (12, "m19"));
+        let refused = registry.apply(coordinator, plan.plan).await;
+        assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: Rule::FourEyes, .. }))));
+        let viewer = Actor::Staff { id: StaffId::new(8), role: Role::Viewer };
+        for (who, rule) in
+            [(coordinator, Rule::FourEyes), (Actor::LocalEngineer, Rule::FourEyes), (viewer, Rule::Role)]
+        {
+            let refused = registry.store.confirm_import(who, plan.plan, NOW).await;
+            assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: by, .. })) if by == rule));
+        }
+        let approver = Actor::Staff { id: StaffId::new(9), role: Role::Approver };
+        registry.store.confirm_import(approver, plan.plan, NOW).await.expect("confirmed");
+        let report = registry.apply(coordinator, plan.plan).await.expect("applied");
+        assert_eq!(report.left, 12);
+        assert_eq!(registry.store.member_counts(YEAR).await.expect("counts").current, 18);
+        let again = registry.apply(coordinator, plan.plan).await;
+        assert!(matches!(again, Err(StoreError::Refused(Refusal { rule: Rule::State, .. }))));
+    }
+}
+
+#[tokio::test]
+async fn a_shifted_column_is_noticed() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let row = |n: u32, address: u32| format!("{n},会員 {n},m{address}@example.jp,2026,正会員");
+        let file = |shift: u32| {
+            let rows: Vec<String> = (1..=40).map(|n| row(n, n + shift)).collect();
+            roster(&rows.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        registry.import(&file(0), ImportMode::Merge).await;
+        let before = registry.dump().await;
+        let shifted = open(file(1).as_bytes()).expect("a roster");
+        let planner = registry.planner(Actor::LocalEngineer);
+        let refused = planner.plan(shifted, YEAR, ImportMode::Merge, |_| {}).await;
+        let moved = ImportError::AddressesMoved { people: 39 };
+        assert!(matches!(refused, Err(PlanError::File(problem)) if problem == moved));
+        let last = registry.store.imports(1).await.expect("listed").remove(0);
+        assert_eq!(last.state, ImportState::Failed);
+        assert_eq!(registry.dump().await, before);
+    }
+}
+
+#[tokio::test]
+async fn who_would_no_longer_be_active_is_looked_at_by_another() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let file = |status: &str| {
+            let rows: Vec<String> =
+                (1..=40).map(|n| format!("{n},会員 {n},m{n}@example.jp,2026,{status}")).collect();
+            roster(&rows.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        registry.import(&file("正会員"), ImportMode::Merge).await;
+        let plan = registry.plan(file("退会").as_bytes(), ImportMode::Merge).await;
+        assert_eq!((plan.deactivated, plan.needs_second_person), (40, true));
+        let refused = registry.apply(Actor::LocalEngineer, plan.plan).await;
+        assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: Rule::FourEyes, .. }))));
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_another_year_keeps_nobody_in_this_one() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let both = ["1,a,a@example.jp,2026,正会員", "2,b,b@example.jp,2026,正会員"];
+        registry.import(&roster(&both), ImportMode::Merge).await;
+        let next = ["1,a,a@example.jp,2026,正会員", "2,b,b@example.jp,2025,正会員"];
+        let report = registry.import(&roster(&next), ImportMode::Full).await;
+        assert_eq!(report.left, 1);
+        assert_eq!(registry.store.member_counts(YEAR).await.expect("counts").current, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_lost_a_row_or_is_old_is_not_written() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        registry.import(&roster(&["1,a,a@example.jp,2026,正会員"]), ImportMode::Merge).await;
+        let plan =
+            registry.plan(roster(&["1,a,x@example.jp,2026,正会員"]).as_bytes(), ImportMode::Full).await;
+        let late = NOW.plus(std::time::Duration::from_secs(25 * 3_600));
+        let old = registry::apply(&registry.store, Actor::LocalEngineer, plan.plan, late, |_| {}).await;
+        assert!(matches!(old, Err(StoreError::Refused(Refusal { rule: Rule::State, .. }))));
+        let statement = "DELETE FROM import_row";
+        registry.store.connection().execute_unprepared(statement).await.expect("deleted");
+        let lost = registry.apply(Actor::LocalEngineer, plan.plan).await;
+        assert!(matches!(lost, Err(StoreError::Refused(Refusal { rule: Rule::Import, .. }))), "{lost:?}");
+        assert_eq!(registry.store.member_counts(YEAR).await.expect("counts").current, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_plan_says_field_by_field_what_changes() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let file = |row: &str| format!("会員番号,氏名,メールアドレス,施設名,都道府県,部署\n{row}\n");
+        registry.import(&file("1,鈴木 花子,a@example.jp,第一病院,宮城県,救急"), ImportMode::Merge).await;
+        let next = file("1,鈴木 花子,b@example.jp,第一病院,岩手,");
+        let plan = registry.plan(next.as_bytes(), ImportMode::Full).await;
+        let lines = registry.store.import_lines(plan.plan, ImportLines::Members("updated"), -1, 10).await;
+        let lines = lines.expect("lines");
+        let changes: Vec<Difference> = serde_json::from_str(&lines[0].differences).expect("differences");
+        let told: Vec<(&str, &str, &str)> = changes
+            .iter()
+            .map(|change| (change.field.as_str(), change.before.as_str(), change.after.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("address", "a@example.jp", "b@example.jp"),
+                ("prefecture", "宮城県", "岩手県"),
+                ("部署", "救急", ""),
+            ]
+        );
+        registry.apply(Actor::LocalEngineer, plan.plan).await.expect("applied");
+        let left = registry.store.import_lines(plan.plan, ImportLines::Members("updated"), -1, 10).await;
+        assert!(left.expect("lines").is_empty(), "nobody's data stays in a plan that was written");
+    }
+}
+
+#[tokio::test]
+async fn a_family_may_share_a_mailbox_and_a_person_cannot_stand_there_twice() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let report = registry
+            .import(
+                &roster(&[
+                    "1,鈴木 花子,home@example.jp,2026,正会員",
+                    "2,鈴木 一郎,HOME@example.jp,2026,正会員",
+                    "3,鈴木　花子,home@example.jp,2026,正会員",
+                    "4,佐藤 次郎,home@example.jp,2026,正会員",
+                ]),
+                ImportMode::Merge,
+            )
+            .await;
+        assert_eq!((report.added, report.shared_addresses), (2, 1));
+        let rows: Vec<(u32, RowCode)> = report.rejected.iter().map(|row| (row.row, row.code)).collect();
+        assert_eq!(rows, [(4, RowCode::DuplicateAddress), (5, RowCode::DuplicateAddress)]);
+        // Later, too: the family is in the registry, and stays.
+        let later =
+            roster(&["5,鈴木 三郎,home@example.jp,2026,正会員", "6,田中 花,home@example.jp,2026,正会員"]);
+        let report = registry.import(&later, ImportMode::Merge).await;
+        assert_eq!((report.added, report.shared_addresses, report.rejected.len()), (1, 1, 1));
+    }
+}
+
+#[tokio::test]
+async fn no_file_brings_back_a_person_who_was_erased() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let (store, engineer) = (&registry.store, Actor::LocalEngineer);
+        registry.import(&roster(&["1,鈴木 花子,a@example.jp,2026,正会員"]), ImportMode::Merge).await;
+        let member = store.member_by_no(&"1".parse().expect("a number")).await.expect("a query");
+        let member = member.expect("a member").member.id;
+        let rows = ["1,鈴木 花子,new@example.jp,2026,正会員", "2,鈴木 花子,A@example.jp,2026,正会員"];
+        let before = registry.plan(roster(&rows).as_bytes(), ImportMode::Merge).await;
+        store.ask_erasure(engineer, member, NOW).await.expect("asked");
+        assert!(store.erase(engineer, &registry.keyring, member, NOW).await.expect("erased").is_empty());
+        let stale = registry.apply(engineer, before.plan).await;
+        assert!(matches!(stale, Err(StoreError::Refused(Refusal { rule: Rule::Import, .. }))), "{stale:?}");
+        let all = roster(&[rows[0], rows[1], "3,b,b@example.jp,2026,"]);
+        let report = registry.import(&all, ImportMode::Merge).await;
+        let codes: Vec<(u32, RowCode)> = report.rejected.iter().map(|row| (row.row, row.code)).collect();
+        assert_eq!((report.added, codes), (2, vec![(2, RowCode::Erased)]));
+        let notes: Vec<(u32, RowCode)> = report.notes.iter().map(|note| (note.row, note.code)).collect();
+        assert_eq!(notes, [(3, RowCode::ErasedMailbox)], "somebody else may have the address now");
+        let keys = registry.keyring.erased_numbers(&"1".parse().expect("a number"));
+        store.readmit(engineer, &keys, NOW).await.expect("readmitted");
+        let report = registry.import(&roster(&rows), ImportMode::Merge).await;
+        assert_eq!((report.added, report.rejected.len()), (1, 0));
     }
 }
 
@@ -265,7 +451,7 @@ async fn a_plan_made_on_another_registry_is_refused_whole() {
         let plan = registry.plan(roster(&rows).as_bytes(), ImportMode::Merge).await;
         registry.import(&roster(&["1,a,theirs@example.jp,2026,正会員"]), ImportMode::Merge).await;
         let before = registry.dump().await;
-        let stale = registry::apply(&registry.store, Actor::LocalEngineer, &plan, NOW).await;
+        let stale = registry.apply(Actor::LocalEngineer, plan.plan).await;
         assert!(matches!(stale, Err(StoreError::Refused(Refusal { rule: Rule::Import, .. }))));
         assert_eq!(registry.dump().await, before, "not even the new member of that plan was added");
     }
@@ -277,7 +463,7 @@ async fn who_may_not_import_imports_nothing() {
         let registry = Registry::on(database).await;
         let plan = registry.plan(ROSTER.as_bytes(), ImportMode::Merge).await;
         for actor in [Actor::Scheduler, Actor::Staff { id: StaffId::new(1), role: Role::Approver }] {
-            let refused = registry::apply(&registry.store, actor, &plan, NOW).await;
+            let refused = registry.apply(actor, plan.plan).await;
             assert!(matches!(refused, Err(StoreError::Refused(Refusal { rule: Rule::Role, .. }))));
         }
         assert_eq!(registry.dump().await, "");
@@ -289,14 +475,14 @@ async fn a_file_whose_rows_are_all_broken_is_refused() {
     for database in fresh_databases().await {
         let registry = Registry::on(database).await;
         let plan = registry.plan(roster(&["1,a,@,2026,正会員"]).as_bytes(), ImportMode::Full).await;
-        let refused = registry::apply(&registry.store, Actor::LocalEngineer, &plan, NOW).await;
+        let refused = registry.apply(Actor::LocalEngineer, plan.plan).await;
         assert!(matches!(refused, Err(StoreError::Refused(_))));
     }
 }
 
 #[test]
 fn files_that_are_not_rosters_say_what_they_are() {
-    let read = |bytes: &[u8]| registry::read_roster(bytes, "x").expect_err("refused");
+    let read = |bytes: &[u8]| open(bytes).expect_err("refused");
     assert!(read(b"PK\x03\x04rest").to_string().contains("Excel"));
     assert_eq!(read(b""), ImportError::Empty);
     assert!(matches!(read("日付,件名\n1,2\n".as_bytes()), ImportError::MissingColumn { .. }));

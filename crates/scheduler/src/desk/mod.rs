@@ -10,11 +10,11 @@ use domain::{
     QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
 use notice::{
-    DigestBuilder, NoticeText, Terms,
+    DigestBuilder, NoticeText, Template, Terms, UnknownField,
     preflight::{SAME_TEXT, StoredFinding},
 };
-use registry::AudienceSpec;
-use std::{sync::Arc, time::Duration};
+use registry::{AudienceSpec, known_fields};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
 
 /// A stop answers at the latest after this; what is still open then counts as unknown.
@@ -64,6 +64,34 @@ pub struct NewNotice {
     pub finish_by: Option<domain::Timestamp>,
     /// The same key twice is the same draft.
     pub idempotency_key: String,
+}
+
+/// A text asks for fields that the registry does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrayFields {
+    /// These, each once.
+    pub stray: Vec<UnknownField>,
+    /// Those there are.
+    pub known: BTreeSet<String>,
+}
+
+impl StrayFields {
+    /// Those there are, as an author writes them.
+    #[must_use]
+    pub fn known_places(&self) -> String {
+        self.known.iter().map(|name| format!("{{{{{name}}}}}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl From<StrayFields> for Refusal {
+    fn from(fields: StrayFields) -> Self {
+        let stray: Vec<String> = fields.stray.iter().map(UnknownField::to_string).collect();
+        Self::new(
+            Rule::Preflight,
+            format!("the registry has no field {}", stray.join(", ")),
+            format!("write it as one of those there are: {}", fields.known_places()),
+        )
+    }
 }
 
 /// What a signature achieved.
@@ -149,9 +177,10 @@ impl Desk {
     /// Writes a draft.
     ///
     /// # Errors
-    /// [`DeskError`]; only coordinators write.
+    /// [`DeskError`]; only coordinators write, and only with fields that the registry has.
     pub async fn draft(&self, actor: Actor, new: &NewNotice) -> Result<BroadcastId, DeskError> {
         let author = author(actor)?;
+        self.refuse_stray_fields(new).await?;
         let row = self.as_row(author, new);
         Ok(self.store.create_broadcast(actor, &row, self.clock.now()).await?)
     }
@@ -159,7 +188,8 @@ impl Desk {
     /// Changes a draft, or a frozen notice, which falls back to draft.
     ///
     /// # Errors
-    /// [`DeskError`]; only its author may, and only before the release.
+    /// [`DeskError`]; only its author may, only before the release, and only with fields that the
+    /// registry has.
     pub async fn edit(&self, actor: Actor, id: BroadcastId, new: &NewNotice) -> Result<(), DeskError> {
         let author = author(actor)?;
         if self.find(id).await?.author != author {
@@ -167,7 +197,34 @@ impl Desk {
                 Refusal::new(Rule::Role, "only its author changes a notice", "write a new one").into()
             );
         }
+        self.refuse_stray_fields(new).await?;
         Ok(self.store.edit_broadcast(actor, id, &self.as_row(author, new), self.clock.now()).await?)
+    }
+
+    /// The fields that a subject and a body ask for and the registry does not have; `None` where
+    /// there are none. Braces that do not match are left to preflight.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn stray_fields(&self, subject: &str, body: &str) -> Result<Option<StrayFields>, DeskError> {
+        let known = known_fields(&self.store).await?;
+        let mut stray: Vec<UnknownField> = Vec::new();
+        for template in [subject, body].into_iter().filter_map(|part| Template::parse(part).ok()) {
+            let Err(unknown) = template.check_known(&known) else { continue };
+            for field in unknown.0 {
+                if !stray.contains(&field) {
+                    stray.push(field);
+                }
+            }
+        }
+        Ok((!stray.is_empty()).then_some(StrayFields { stray, known }))
+    }
+
+    async fn refuse_stray_fields(&self, new: &NewNotice) -> Result<(), DeskError> {
+        match self.stray_fields(&new.subject, &new.body).await? {
+            Some(fields) => Err(Refusal::from(fields).into()),
+            None => Ok(()),
+        }
     }
 
     /// Asks the approvers to sign.

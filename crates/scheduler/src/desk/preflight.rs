@@ -2,7 +2,10 @@
 //! passed: snapshot, digest and ledger rows in one transaction.
 
 use super::{Desk, DeskError};
-use domain::{Actor, AudienceChange, BroadcastId, ContentDigest, HoldReason, MemberId, Nature, RequestKind};
+use domain::{
+    Actor, AudienceChange, BroadcastId, ContentDigest, HoldReason, MemberId, Nature, RequestKind,
+    is_of_one_family,
+};
 use notice::{
     Composer, DigestBuilder, Fields, Terms, message_id,
     preflight::{Finding, Forecast, Preflight, SameText, Summary, check},
@@ -58,9 +61,14 @@ impl Desk {
         let broadcast = self.find(id).await?;
         broadcast.state.next(domain::BroadcastEvent::Preflighted).map_err(store::StoreError::from)?;
         let terms = self.terms(&broadcast).await?;
+        // Read before the audience is drawn: a change in between is found when it is frozen.
+        let registry = self.store.registry_revision().await?;
         let members = self.audience_of(&broadcast).await?;
         let draft = match terms.composer(self.keyring.clone()) {
-            Ok(composer) => render_all(&composer, id, &members, &self.store.suppressions().await?),
+            Ok(composer) => {
+                let leaving = self.store.members_to_erase().await?;
+                render_all(&composer, id, &members, &self.store.suppressions().await?, &leaving)
+            }
             // The rules below say what is wrong with the text; nobody can be rendered with it.
             Err(notice::ComposeError::Text(_)) => Draft { rows: Vec::new(), held: BTreeMap::new() },
             Err(other) => return Err(other.into()),
@@ -73,7 +81,7 @@ impl Desk {
         };
         let same_text = same_text.map(|(last, people)| SameText { last, people });
         let preflight = self.check_rules(&broadcast, &terms, &draft, change, same_text).await?;
-        self.conclude(actor, id, &terms, draft, change, preflight).await
+        self.conclude(actor, id, &terms, draft, (change, registry), preflight).await
     }
 
     fn audience_spec(&self, broadcast: &Broadcast) -> Result<AudienceSpec, DeskError> {
@@ -148,7 +156,7 @@ impl Desk {
         id: BroadcastId,
         terms: &Terms,
         draft: Draft,
-        change: Option<AudienceChange>,
+        (change, registry): (Option<AudienceChange>, i64),
         preflight: Preflight,
     ) -> Result<PreflightAnswer, DeskError> {
         let findings =
@@ -160,8 +168,14 @@ impl Desk {
             draft.rows.iter().for_each(|row| builder.row(&row.snapshot()));
             let signed = serde_json::to_string(terms).expect("invariant: terms are plain texts and numbers");
             let finished = builder.finish();
-            let snapshot =
-                Snapshot { rows: &draft.rows, digest: finished, terms: &signed, findings: &findings, change };
+            let snapshot = Snapshot {
+                rows: &draft.rows,
+                digest: finished,
+                terms: &signed,
+                findings: &findings,
+                change,
+                registry_revision: Some(registry),
+            };
             self.store.freeze(actor, id, &snapshot, self.clock.now()).await?;
             digest = Some(finished);
         } else {
@@ -185,11 +199,13 @@ fn render_all(
     id: BroadcastId,
     members: &[SnapshotMember],
     suppressed: &HashMap<MemberId, Suppression>,
+    leaving: &HashSet<MemberId>,
 ) -> Draft {
-    let mut addressed: HashSet<String> = HashSet::with_capacity(members.len());
+    let mut addressed: HashMap<String, Vec<&str>> = HashMap::with_capacity(members.len());
     let mut draft = Draft { rows: Vec::with_capacity(members.len()), held: BTreeMap::new() };
     let closed = closed_mailboxes(members, suppressed);
-    for member in members {
+    // Their erasure waits for every broadcast they stand in; a new one must not begin.
+    for member in members.iter().filter(|member| !leaving.contains(&member.member)) {
         let own = suppressed
             .get(&member.member)
             .filter(|suppression| suppression.holds_for(member.address.as_ref()))
@@ -211,37 +227,54 @@ fn render_all(
     draft
 }
 
-/// Mailboxes that nothing goes to whoever reads them: the next member with the same address would
-/// otherwise be written to in the place of the one who is suppressed.
-fn closed_mailboxes(
-    members: &[SnapshotMember],
+/// A mailbox that nothing goes to, and whose wish that is; of an address that is dead, nobody's.
+struct Closed<'a> {
+    kind: RequestKind,
+    wished_by: Option<&'a str>,
+}
+
+/// Mailboxes that nothing goes to: the next member with the same address would otherwise be written
+/// to in the place of the one who is suppressed. Whoever wishes so does not wish it for the family.
+fn closed_mailboxes<'a>(
+    members: &'a [SnapshotMember],
     suppressed: &HashMap<MemberId, Suppression>,
-) -> HashMap<String, RequestKind> {
-    let dead = suppressed.values().filter_map(|found| Some((found.address.as_ref()?.key(), found.kind)));
+) -> HashMap<String, Closed<'a>> {
     let of_members = members.iter().filter_map(|member| {
         let address = member.address.as_ref()?;
         let found = suppressed.get(&member.member).filter(|found| found.holds_for(Some(address)))?;
-        Some((address.key(), found.kind))
+        Some((address.key(), Closed { kind: found.kind, wished_by: Some(&member.name) }))
     });
-    dead.chain(of_members).collect()
+    let dead = suppressed.values().filter_map(|found| {
+        Some((found.address.as_ref()?.key(), Closed { kind: found.kind, wished_by: None }))
+    });
+    of_members.chain(dead).collect()
 }
 
-fn hold_reason(
+fn hold_reason<'a>(
     composer: &Composer,
     id: BroadcastId,
-    member: &SnapshotMember,
-    closed: &HashMap<String, RequestKind>,
-    addressed: &mut HashSet<String>,
+    member: &'a SnapshotMember,
+    closed: &HashMap<String, Closed<'_>>,
+    addressed: &mut HashMap<String, Vec<&'a str>>,
 ) -> Option<HoldReason> {
     let Some(address) = &member.address else { return Some(HoldReason::NoAddress) };
     let mailbox = address.key();
-    if let Some(kind) = closed.get(&mailbox) {
-        return Some(HoldReason::Suppressed(*kind));
+    if let Some(closed) = closed.get(&mailbox)
+        && closed.wished_by.is_none_or(|name| !is_of_one_family(name, &member.name))
+    {
+        return Some(HoldReason::Suppressed(closed.kind));
     }
     if let Err(unrenderable) = composer.text_for(id, member.member, &member.fields) {
         return Some(unrenderable.hold_reason());
     }
-    if addressed.insert(mailbox) { None } else { Some(HoldReason::SharedAddress) }
+    // A family reads its mail together; each of them answers by a link of their own.
+    let readers = addressed.entry(mailbox).or_default();
+    if readers.iter().all(|reader| is_of_one_family(reader, &member.name)) {
+        readers.push(&member.name);
+        None
+    } else {
+        Some(HoldReason::SharedAddress)
+    }
 }
 
 fn fields_json(fields: &Fields) -> String {

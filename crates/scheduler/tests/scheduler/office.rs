@@ -4,12 +4,12 @@ use domain::{
     Actor, Approved, BroadcastId, BroadcastState, Clock, DeliveryEvent, Frozen, Keyring, Nature, Rate, Role,
     SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey,
 };
-use registry::{AudienceSpec, ImportMode};
+use registry::AudienceSpec;
 use scheduler::{Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer};
 use sea_orm::{ConnectionTrait, Statement};
 use std::{sync::Arc, time::Duration};
 use store::{Broadcast, LedgerFilter, LedgerRow, Limits, Store, WorkerTerms};
-use testkit::{ManualClock, SystemClock, TestDatabase, fresh_databases};
+use testkit::{ManualClock, SystemClock, TestDatabase, fresh_databases, import_roster};
 
 /// Four members with an address each; the fourth has no workplace. `YEAR` is the present one.
 const ROSTER: &str = "会員番号,氏名,フリガナ,メールアドレス,都道府県,施設名,役割,年度,状態\n\
@@ -78,9 +78,7 @@ impl Office {
     pub(crate) async fn import(&self, roster: &str) {
         let year = self.start.fiscal_year(chrono_tz::Asia::Tokyo);
         let file = roster.replace("YEAR", &year.to_string());
-        let roster = registry::read_roster(file.as_bytes(), "roster.csv").expect("a readable roster");
-        let plan = registry::plan(self.store(), &roster, year, ImportMode::Merge).await.expect("a plan");
-        registry::apply(self.store(), Actor::LocalEngineer, &plan, self.start).await.expect("applied");
+        import_roster(self.store(), &file, year, self.start).await;
     }
 
     /// A draft of the author's.

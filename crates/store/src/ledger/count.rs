@@ -4,7 +4,7 @@ use super::{
     attempt::keep_attempts,
     claim::{attempts_of, corrupt, read_delivery},
 };
-use crate::{Store, StoreError, entity, sql};
+use crate::{Store, StoreError, entity, erasure::cleared_rows, sql};
 use domain::{
     Actor, BroadcastEvent, BroadcastId, BroadcastState, Delivery, DeliveryEvent, DeliveryState, Refusal,
     Rule, Tally, Timestamp, retry_wait,
@@ -138,7 +138,8 @@ impl Store {
     /// member numbers. Gives how many.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when a number names no unknown row; nothing is changed then.
+    /// [`StoreError::Refused`] when a number names no unknown row, or the broadcast cannot be sent
+    /// again because rows of it were cleared; nothing is changed then.
     pub async fn settle(
         &self,
         actor: Actor,
@@ -149,6 +150,9 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
+        if settlement != Settlement::Accepted {
+            may_be_resent(&*tx, id).await?;
+        }
         let text = "SELECT * FROM delivery WHERE broadcast_id = $1 AND state = 'unknown' ORDER BY id";
         let mut rows: Vec<entity::delivery::Model> =
             sql::rows(&*tx, "find unknown rows", text, [id.get().into()]).await?;
@@ -195,6 +199,21 @@ impl Store {
         tx.commit().await?;
         Ok(rows.len() as u64)
     }
+}
+
+/// What was signed has to stand in the rows (law 5).
+async fn may_be_resent(connection: &impl ConnectionTrait, id: BroadcastId) -> Result<(), StoreError> {
+    let cleared = cleared_rows(connection, id).await?;
+    if cleared == 0 {
+        return Ok(());
+    }
+    let text = format!("{cleared} rows of broadcast {id} were erased, so what was signed cannot be verified");
+    Err(Refusal::new(
+        Rule::Digest,
+        text,
+        format!("write to the others anew: `hansho broadcast correct {id}`"),
+    )
+    .into())
 }
 
 async fn has_open(connection: &impl ConnectionTrait, id: BroadcastId) -> Result<bool, StoreError> {

@@ -113,7 +113,14 @@ impl Fresh {
             .freeze(
                 self.author,
                 id,
-                &Snapshot { rows, digest, terms: "{}", findings: r#"["checked"]"#, change: None },
+                &Snapshot {
+                    rows,
+                    digest,
+                    terms: "{}",
+                    findings: r#"["checked"]"#,
+                    change: None,
+                    registry_revision: None,
+                },
                 NOW,
             )
             .await

@@ -128,8 +128,14 @@ async fn other_people_than_last_time_need_a_second_signature() {
         let rows: Vec<_> = (1..=30).map(member).collect();
         let previous = BroadcastId::new(77);
         let change = AudienceChange { previous, recipients: 30, joined: 12, left: 12, never_mailed: 12 };
-        let snapshot =
-            Snapshot { rows: &rows, digest: SIGNED, terms: "{}", findings: "[1]", change: Some(change) };
+        let snapshot = Snapshot {
+            rows: &rows,
+            digest: SIGNED,
+            terms: "{}",
+            findings: "[1]",
+            change: Some(change),
+            registry_revision: None,
+        };
         fresh.store.freeze(fresh.author, id, &snapshot, NOW).await.expect("frozen");
         assert_eq!(fresh.broadcast(id).await.change, Some(change));
         assert_eq!(fresh.sign(fresh.approver, id).await.expect("signed"), (1, 2));

@@ -67,7 +67,7 @@ async fn a_click_repeated_many_times_is_one_answer() {
 }
 
 /// Member 1 held, 2 accepted, 3 deferred, 4 rejected, 5 unknown, 6 pending, 7 accepted.
-async fn of_every_state(fresh: &Fresh) -> BroadcastId {
+pub(crate) async fn of_every_state(fresh: &Fresh) -> BroadcastId {
     let id = fresh.draft("a").await;
     let rows: Vec<_> = std::iter::once(held(1)).chain((2..=7).map(member)).collect();
     fresh.freeze(id, &rows, SIGNED).await;

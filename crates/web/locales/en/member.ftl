@@ -1,6 +1,8 @@
 # Pages of members, without login.
 not-answered = Not reported yet
 not-answered-say = Opening the mail is not a report. Answer the questions below and send them.
+not-answered-here = Not reported yet on this page
+not-answered-here-say = Opening the mail is not a report. Answer the questions and enter your member number below, then send. Earlier reports are shown once the number was checked.
 answered-at = Reported { $at }
 answered-change = You can change it below.
 answer-change-open = Change the report
@@ -12,11 +14,18 @@ answer-none = This notice asks nothing.
 mistake-missing = Please answer “{ $question }”.
 mistake-choice = Please choose an answer to “{ $question }”.
 mistake-long = Please answer “{ $question }” in at most 2,000 characters.
+proof-field = The last 4 characters of your member number
+proof-hint = To make sure that it is you. If your number is shorter, enter all of it. If you do not know it, reply to the notice by mail instead.
+proof-missing = Please enter the last 4 characters of your member number.
+proof-wrong = The member number could not be confirmed. Nothing is reported yet; what you entered is still here. Please check the number. If you do not know it, reply to the notice by mail instead.
+proof-too-often = The member number was wrong too often and cannot be checked now. Nothing is reported yet. Please wait 15 minutes and send again, or ask: { $contact }
 unsubscribe-title = Wish to unsubscribe
 unsubscribe-say = Tells the organizer that you do not want these notices. You may then miss notices in a disaster, too.
 unsubscribe-do = I do not want these notices
 unsubscribe-done-title = Your wish is recorded
 unsubscribe-done = A person will look at it. You can close this page.
+erasure-wish-say = If you want your personal data erased, tell the organizer here. The button erases nothing by itself.
+erasure-wish-do = I want my personal data erased
 verify-title = Is a notice genuine?
 verify-lead = Here you can check whether a notice was really sent by the organizer.
 verify-signs = How to tell a genuine notice

@@ -1,6 +1,8 @@
 # Pages of members, without login.
 not-answered = まだ報告されていません
 not-answered-say = メールを開いただけでは報告になりません。下の質問に答えて送ってください。
+not-answered-here = この画面ではまだ報告されていません
+not-answered-here-say = メールを開いただけでは報告になりません。下の質問と会員番号に答えて送ってください。以前に送った報告は、会員番号を確かめるまで表示しません。
 answered-at = 報告済み { $at }
 answered-change = 内容は下から変えられます。
 answer-change-open = 報告を変える
@@ -12,11 +14,18 @@ answer-none = このお知らせに、答えていただく質問はありませ
 mistake-missing = 「{ $question }」に答えてください。
 mistake-choice = 「{ $question }」は選択肢から選んでください。
 mistake-long = 「{ $question }」は2,000文字以内で書いてください。
+proof-field = 会員番号の末尾4文字
+proof-hint = ご本人の確認のためにお尋ねします。番号が4文字より短い方は、全部を入力してください。番号が分からない方は、お知らせのメールにそのまま返信して報告してください。
+proof-missing = 会員番号の末尾4文字を入力してください。
+proof-wrong = 会員番号が確認できませんでした。報告はまだ受け付けていません。入力した内容は残っています。番号をもう一度お確かめください。分からない方は、お知らせのメールにそのまま返信して報告してください。
+proof-too-often = 会員番号の違う入力が続いたため、いまは確認できません。報告はまだ受け付けていません。15分ほど待ってからもう一度送るか、お問い合わせ先（{ $contact }）にご連絡ください。
 unsubscribe-title = 配信停止の希望
 unsubscribe-say = 主催者からのお知らせを受け取りたくないことを、担当者に伝えます。災害時の連絡も届かなくなることがあります。
 unsubscribe-do = 配信停止を希望する
 unsubscribe-done-title = 希望を受け付けました
 unsubscribe-done = 担当者が確かめて対応します。このページは閉じてかまいません。
+erasure-wish-say = 名簿などに登録された個人情報の削除を希望する場合は、次のボタンで担当者に伝えられます。押しただけでは削除されません。
+erasure-wish-do = 個人情報の削除を希望する
 verify-title = お知らせが本物か確かめる
 verify-lead = 主催者が送った本物のお知らせかどうかを、ここで確かめられます。
 verify-signs = 本物のお知らせの目印

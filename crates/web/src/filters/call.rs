@@ -1,6 +1,6 @@
 //! One request, parsed.
 
-use super::form::Form;
+use super::{form::Form, upload::Upload};
 use crate::{
     app::App,
     i18n::{Lang, Texts},
@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) query: Form,
     pub(crate) form: Form,
     pub(crate) body: Bytes,
+    /// The file that the form brought along.
+    pub(crate) upload: Option<Upload>,
     pub(crate) signed: Option<Signed>,
 }
 

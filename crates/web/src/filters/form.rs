@@ -27,6 +27,11 @@ impl Form {
         Self(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
+    /// Fields that were read elsewhere.
+    pub(super) fn received(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+
     /// No field was sent.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

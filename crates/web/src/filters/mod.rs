@@ -10,8 +10,10 @@
 mod call;
 mod form;
 mod route;
+mod upload;
 
 pub(crate) use call::{Call, LANGUAGE_COOKIE, Peer, SESSION_COOKIE};
 pub(crate) use form::Form;
 pub use route::{Door, RouteInfo};
-pub(crate) use route::{RouteTable, Routes, get, post, seal};
+pub(crate) use route::{RouteTable, Routes, get, post, seal, upload};
+pub(crate) use upload::Upload;

@@ -3,6 +3,7 @@
 use super::{
     call::{self, Call, Peer, SESSION_COOKIE, Signed},
     form::Form,
+    upload::receive_file,
 };
 use crate::{app::App, handlers::Fault, security};
 use bytes::{Buf, Bytes, BytesMut};
@@ -46,6 +47,8 @@ pub struct RouteInfo {
     pub pattern: &'static str,
     /// Who may pass.
     pub door: Door,
+    /// Its form brings a file along.
+    pub takes_file: bool,
 }
 
 impl RouteInfo {
@@ -63,12 +66,17 @@ impl RouteInfo {
 
 /// A GET also answers HEAD; an event stream does not.
 pub(crate) const fn get(name: &'static str, pattern: &'static str, door: Door) -> RouteInfo {
-    RouteInfo { name, method: "GET", pattern, door }
+    RouteInfo { name, method: "GET", pattern, door, takes_file: false }
 }
 
 /// Something is to be done.
 pub(crate) const fn post(name: &'static str, pattern: &'static str, door: Door) -> RouteInfo {
-    RouteInfo { name, method: "POST", pattern, door }
+    RouteInfo { name, method: "POST", pattern, door, takes_file: false }
+}
+
+/// A signed-in person who may import brings a file.
+pub(crate) const fn upload(name: &'static str, pattern: &'static str) -> RouteInfo {
+    RouteInfo { name, method: "POST", pattern, door: Door::Staff, takes_file: true }
 }
 
 /// Routes under construction.
@@ -127,6 +135,7 @@ impl Routes {
                             query: Form::default(),
                             form: Form::default(),
                             body: Bytes::new(),
+                            upload: None,
                             signed: None,
                         };
                         let response = match enter(&mut seen, info, &query, body).await {
@@ -173,6 +182,7 @@ impl Routes {
                     query: Form::default(),
                     form: Form::default(),
                     body: Bytes::new(),
+                    upload: None,
                     signed: None,
                 };
                 async move {
@@ -240,6 +250,9 @@ where
     B: Buf,
 {
     seen.query = Form::parse(query.as_bytes()).ok_or(Fault::BadForm)?;
+    if info.takes_file {
+        return receive(seen, body).await;
+    }
     let posts = info.method == "POST";
     if posts {
         if matches!(info.door, Door::Visitor | Door::Staff) {
@@ -275,6 +288,27 @@ where
             Ok(())
         }
     }
+}
+
+/// A file of a stranger, or of somebody who brings none, is not even read.
+async fn receive<B: Buf>(
+    seen: &mut Call,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Result<(), Fault> {
+    if security::is_foreign(&seen.headers, seen.app.web.settings.origin()) {
+        return Err(Fault::Foreign);
+    }
+    let signed = session(seen).await?.ok_or(Fault::SignIn)?;
+    if !signed.row.role.may_import() {
+        return Err(Fault::Forbidden);
+    }
+    let uploads = std::sync::Arc::clone(&seen.app.uploads);
+    let _slot = uploads.try_acquire().map_err(|_| Fault::Busy)?;
+    let is_token = |text: &str| security::is_form_token(&signed.token, text);
+    let pieces = body.map(|piece| piece.map(collect));
+    (seen.form, seen.upload) = receive_file(&seen.headers, pieces, is_token).await?;
+    seen.signed = Some(signed);
+    Ok(())
 }
 
 async fn session(seen: &Call) -> Result<Option<Signed>, Fault> {

@@ -115,10 +115,6 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
             && signature.staff != broadcast.author
     };
     let (mail_subject, mail_body, preview_note) = preview(call, &broadcast);
-    let replies = match &web.replybox {
-        Some(replies) if call.role().may_see_addresses() => replies.count_for(broadcast.id).await?,
-        _ => 0,
-    };
     let mut s = shell(call, broadcast.subject.clone());
     (s.nature, s.here, s.live) = (Some(broadcast.nature), "home", is_live(broadcast.state));
     let page = BroadcastPage {
@@ -139,7 +135,7 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         stopped: stopped(t, broadcast.state, tally),
         counts: counts(call, &broadcast, tally, trouble),
         released: broadcast.released_at.is_some(),
-        replies,
+        replies: replies_to(call, broadcast.id).await?,
         from: web.desk.settings().from.clone(),
         mail_subject,
         mail_body,
@@ -149,9 +145,12 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         recipients: grouped(broadcast.recipients),
         held_total: grouped(broadcast.held),
         held: held(call, &broadcast).await?,
+        may_export_held: broadcast.held > 0 && call.role().may_see_addresses(),
         digest: broadcast.digest.map(|digest| digest.short()),
+        registry_revision: broadcast.registry_revision,
         digest_full: broadcast.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         findings: findings(t, &broadcast.findings),
+        compared: broadcast.change.is_some(),
         forecast: None,
         signed: u8::try_from(signatures.iter().filter(|signature| valid(signature)).count())
             .unwrap_or(u8::MAX),
@@ -169,6 +168,14 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
         send_label: t.word("send-do", broadcast.nature),
     };
     Ok(html(&page))
+}
+
+/// How many came, for those who read them.
+async fn replies_to(call: &Call, id: BroadcastId) -> Result<u64, Fault> {
+    match &call.app.web.replybox {
+        Some(replies) if call.role().may_see_addresses() => Ok(replies.count_for(id).await?),
+        _ => Ok(0),
+    }
 }
 
 fn is_live(state: BroadcastState) -> bool {

@@ -195,6 +195,13 @@ async fn read_form(call: &Call, about: &Subject) -> Result<Result<NewNotice, Vec
     if body.trim().is_empty() || body.chars().count() > BODY_CHARS_MAX {
         mistakes.push(t.get("mistake-body"));
     }
+    if let Some(fields) = call.app.web.desk.stray_fields(&subject, &body).await? {
+        let known = fields.known_places();
+        for field in &fields.stray {
+            let place = format!("{{{{{}}}}}", field.name);
+            mistakes.push(t.with2("mistake-field", "field", place, "known", known.as_str()));
+        }
+    }
     let audience = read_audience(call, about).await?;
     if audience.is_none() {
         mistakes.push(t.get("mistake-audience"));

@@ -1,13 +1,19 @@
-//! The ledger of one broadcast, page by page and as a file.
+//! The ledger of one broadcast, page by page and as files.
 
-use super::{Fault, broadcasts::hold_words, reply, roster, sees_addresses, shell};
+use super::{
+    Fault,
+    broadcasts::hold_words,
+    export::{self, BrokenOff, CsvFile},
+    reply, roster, sees_addresses, shell,
+};
 use crate::{
     filters::Call,
+    i18n::Texts,
     pages::{DELIVERY_ORDER, LedgerPage, LedgerView, Times, delivery_chip, grouped, html},
 };
-use bytes::Bytes;
-use domain::{BroadcastId, DeliveryState, EmailAddress, Timestamp};
-use report::{CsvPages, LedgerLine};
+use domain::{BroadcastId, DeliveryState, EmailAddress, Timestamp, spreadsheet_safe};
+use report::{CsvLine, HeldExport, HeldLine, LedgerLine};
+use serde::Serialize;
 use store::{LedgerFilter, LedgerRow};
 use warp::reply::Response;
 
@@ -57,26 +63,78 @@ pub(crate) async fn show(call: Call, id: BroadcastId) -> Result<Response, Fault>
 
 /// All rows with addresses in clear, for roles that need them.
 pub(crate) async fn csv(call: Call, id: BroadcastId) -> Result<Response, Fault> {
-    sees_addresses(&call)?;
+    note_export(&call, id, "ledger-exported").await?;
+    Ok(export::csv(&format!("ledger-{id}.csv"), |file| write_ledger(call, id, file)))
+}
+
+async fn write_ledger(call: Call, id: BroadcastId, mut file: CsvFile) -> Result<(), BrokenOff> {
     let store = &call.app.web.store;
-    store.broadcast(id).await?.ok_or(Fault::NotFound)?;
-    let actor = call.actor().ok_or(Fault::Forbidden)?;
-    store.record(actor, "ledger-exported", format!("broadcast:{id}"), call.app.now()).await?;
-    // The mark makes spreadsheet programs read it as UTF-8.
-    let mut file = Vec::from("\u{feff}");
-    let mut csv = CsvPages::default();
     let mut after = 0;
     loop {
         let rows = store.ledger_page(id, LedgerFilter::default(), after, FILE_ROWS).await?;
-        let Some(last) = rows.last() else { break };
+        let Some(last) = rows.last() else { return Ok(()) };
         after = last.id;
-        file.extend(
-            csv.page(rows.into_iter().map(LedgerLine::from))
-                .map_err(|error| Fault::Internal(Box::new(error)))?,
-        );
+        file.add(rows.into_iter().map(LedgerLine::from)).await?;
     }
-    let name = format!("ledger-{id}.csv");
-    Ok(reply::download(Bytes::from(file), &name, "text/csv; charset=utf-8"))
+}
+
+/// Who is held and why, for the office that mends the roster.
+pub(crate) async fn held_csv(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    note_export(&call, id, "held-exported").await?;
+    Ok(export::csv(&format!("held-{id}.csv"), |file| write_held(call, id, file)))
+}
+
+async fn write_held(call: Call, id: BroadcastId, mut file: CsvFile) -> Result<(), BrokenOff> {
+    let t = call.texts();
+    let mut held = HeldExport::new(&call.app.web.store, id);
+    loop {
+        let page = held.next_page().await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        file.add(page.into_iter().map(|line| HeldRow::of(t, line))).await?;
+    }
+}
+
+/// Who takes whose data away is recorded before the first row leaves.
+async fn note_export(call: &Call, id: BroadcastId, action: &str) -> Result<(), Fault> {
+    sees_addresses(call)?;
+    let store = &call.app.web.store;
+    store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    let actor = call.actor().ok_or(Fault::Forbidden)?;
+    Ok(store.record(actor, action, format!("broadcast:{id}"), call.app.now()).await?)
+}
+
+/// Under the headings of a roster in any language: this is what the office mends.
+#[derive(Serialize)]
+struct HeldRow {
+    #[serde(rename = "会員番号")]
+    member_no: String,
+    #[serde(rename = "氏名")]
+    name: String,
+    #[serde(rename = "施設名")]
+    facility: String,
+    #[serde(rename = "都道府県")]
+    prefecture: String,
+    #[serde(rename = "理由")]
+    reason: String,
+}
+
+impl HeldRow {
+    fn of(t: Texts, line: HeldLine) -> Self {
+        let HeldLine { member_no, name, facility, prefecture, reason } = line;
+        Self { member_no, name, facility, prefecture, reason: hold_words(t, &reason) }
+    }
+}
+
+impl CsvLine for HeldRow {
+    fn spreadsheet_safe(mut self) -> Self {
+        let Self { member_no, name, facility, prefecture, reason } = &mut self;
+        for cell in [member_no, name, facility, prefecture, reason] {
+            *cell = spreadsheet_safe(cell);
+        }
+        self
+    }
 }
 
 fn view(row: &LedgerRow, clear: bool, times: Times) -> Result<LedgerView, Fault> {

@@ -2,15 +2,20 @@
 //! permission. Actions on broadcasts go through the desk, which checks once more.
 
 mod api;
+mod audiences;
 mod broadcasts;
 mod composing;
 mod demo;
 mod events;
 mod exercises;
+mod export;
 mod fault;
 mod home;
+mod imports;
 mod ledger;
+mod membership;
 mod ops;
+mod privacy;
 mod public;
 mod replies;
 mod reply;
@@ -69,6 +74,8 @@ fn members(routes: &mut Routes) {
     let unsubscribe = || warp::path!("u" / String);
     routes.add(get("unsubscribe.form", "/u/{token}", Door::Open), unsubscribe(), public::show_unsubscribe);
     routes.add(post("unsubscribe", "/u/{token}", Door::Open), unsubscribe(), public::unsubscribe);
+    let path = warp::path!("u" / String / "erasure");
+    routes.add(post("erasure.wish", "/u/{token}/erasure", Door::Open), path, public::wish_erasure);
 }
 
 fn broadcasts_area(routes: &mut Routes) {
@@ -96,6 +103,8 @@ fn broadcasts_area(routes: &mut Routes) {
     routes.add(get("broadcasts.ledger", "/broadcasts/{id}/ledger", Door::Staff), path, ledger::show);
     let path = warp::path!("broadcasts" / BroadcastId / "ledger.csv");
     routes.add(get("broadcasts.ledger.csv", "/broadcasts/{id}/ledger.csv", Door::Staff), path, ledger::csv);
+    let path = warp::path!("broadcasts" / BroadcastId / "held.csv");
+    routes.add(get("broadcasts.held.csv", "/broadcasts/{id}/held.csv", Door::Staff), path, ledger::held_csv);
     let path = warp::path!("broadcasts" / BroadcastId / "cancel");
     routes.add(
         get("broadcasts.cancel.form", "/broadcasts/{id}/cancel", Door::Staff),
@@ -132,6 +141,9 @@ fn staff(routes: &mut Routes) {
     let path = warp::path!("replies" / ReplyId / "read");
     routes.add(post("replies.read", "/replies/{id}/read", Door::Staff), path, replies::mark_read);
     requests::add(routes);
+    audiences::add(routes);
+    imports::add(routes);
+    privacy::add(routes);
     routes.add(get("members", "/members", Door::Staff), warp::path!("members").map(|| ()), roster::list);
     let path = warp::path!("members" / MemberId);
     routes.add(get("members.show", "/members/{id}", Door::Staff), path, roster::show);
@@ -168,7 +180,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 20] = [
+const SAYINGS: [&str; 26] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -189,6 +201,12 @@ const SAYINGS: [&str; 20] = [
     "lifted",
     "none-chosen",
     "partly-settled",
+    "audience-saved",
+    "imported",
+    "import-confirmed",
+    "import-dropped",
+    "columns-remembered",
+    "erasure-asked",
 ];
 
 /// For pages that only those may open who may see addresses (law 12).

@@ -1,17 +1,22 @@
 //! Members' pages: answer, unsubscribe, verify. No login, no name, nothing changes by GET.
 //!
 //! # Security
-//! The token in the path is the only authority; it was signed by us for one broadcast and one
-//! member. What it names is still checked against the ledger: a signed link to a notice that was
-//! never sent opens nothing. Mail scanners open every link: a GET or HEAD reads only.
+//! The token in the path was signed by us for one broadcast and one member; where the policy asks
+//! for it, the end of the member's number has to be shown besides (`membership`). What the token
+//! names is still checked against the ledger: a signed link to a notice that was never sent opens
+//! nothing. Mail scanners open every link: a GET or HEAD reads only.
 
-use super::{Fault, reply, shell};
+use super::{
+    Fault,
+    membership::{self, Proof},
+    reply, shell,
+};
 use crate::{
     filters::Call,
     pages::{AnswerPage, ChoiceView, PlainPage, QuestionView, Times, VerifyPage, VerifyRow, html},
 };
 use domain::{
-    AnswerError, Answers, BroadcastId, MemberId, Nature, Question, QuestionKind, Questionnaire,
+    AnswerError, Answers, BroadcastId, MemberNo, Nature, Question, QuestionKind, Questionnaire,
     RecipientToken, RequestKind, TokenKind,
 };
 use std::collections::BTreeMap;
@@ -22,7 +27,9 @@ use warp::{http::StatusCode, reply::Response};
 const VERIFY_ROWS: i64 = 20;
 
 struct Opened {
-    member: MemberId,
+    link: RecipientToken,
+    /// The member's number as it was frozen, where the policy asks for a proof of membership.
+    number: Option<MemberNo>,
     nature: Nature,
     subject: String,
     /// The broadcast whose answers are collected: the earlier one, for a reminder.
@@ -33,7 +40,8 @@ struct Opened {
 /// The answer page.
 pub(crate) async fn show_answer(call: Call, token: String) -> Result<Response, Fault> {
     let opened = open(&call, TokenKind::Answer, &token).await?;
-    answer_page(&call, &opened, None, &[]).await.map(reply::html)
+    let proof = membership::shown_before(&call, opened.link, opened.number.as_ref());
+    answer_page(&call, &opened, proof, None, &[]).await.map(reply::html)
 }
 
 /// Stores the answers, then says so.
@@ -41,16 +49,28 @@ pub(crate) async fn answer(call: Call, token: String) -> Result<Response, Fault>
     let opened = open(&call, TokenKind::Answer, &token).await?;
     let sheet = opened.sheet.as_ref().ok_or(Fault::NotFound)?;
     let typed = call.form.by_name();
+    let proof = membership::prove(&call, opened.link, opened.number.as_ref()).await?;
     match sheet.check(&typed) {
-        Ok(answers) => {
+        Ok(answers) if !proof.is_lacking() => {
             let now = call.app.now();
             // Durable before the page says so (law 10).
-            call.app.web.store.save_response(opened.collects, opened.member, &answers, now).await?;
-            Ok(reply::see_other(&call.path))
+            call.app.web.store.save_response(opened.collects, opened.link.member, &answers, now).await?;
+            // Whoever comes back sees what was stored, with or without cookies.
+            let page = match proof {
+                Proof::Given => {
+                    format!("{}?{}={}", call.path, membership::KEPT, membership::kept(&call, opened.link))
+                }
+                _ => call.path.clone(),
+            };
+            Ok(reply::see_other(&page))
         }
-        Err(mistakes) => {
-            let page = answer_page(&call, &opened, Some(&typed), &mistakes).await?;
-            Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+        checked => {
+            let mistakes = checked.err().unwrap_or_default();
+            let page = answer_page(&call, &opened, proof, Some(&typed), &mistakes).await?;
+            let too_often = proof == Proof::TooOften;
+            let status =
+                if too_often { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNPROCESSABLE_ENTITY };
+            Ok(reply::with_status(reply::html(page), status))
         }
     }
 }
@@ -59,21 +79,31 @@ pub(crate) async fn answer(call: Call, token: String) -> Result<Response, Fault>
 pub(crate) async fn show_unsubscribe(call: Call, token: String) -> Result<Response, Fault> {
     open(&call, TokenKind::Unsubscribe, &token).await?;
     let t = call.texts();
-    let button = Some((call.path.clone(), t.get("unsubscribe-do")));
-    let lines = vec![t.get("unsubscribe-say")];
-    Ok(plain_page(&call, t.get("unsubscribe-title"), lines, button))
+    let mut page = plain(&call, t.get("unsubscribe-title"), t.get("unsubscribe-say"));
+    page.button = Some((call.path.clone(), t.get("unsubscribe-do")));
+    page.quiet =
+        Some((format!("{}/erasure", call.path), t.get("erasure-wish-do"), t.get("erasure-wish-say")));
+    Ok(reply::html(html(&page)))
 }
 
 /// Records the wish; also the one-click form of RFC 8058, which has no cookies and may repeat.
 pub(crate) async fn unsubscribe(call: Call, token: String) -> Result<Response, Fault> {
-    let token = read_token(&call, TokenKind::Unsubscribe, &token)?;
-    let RecipientToken { broadcast, member, .. } = token;
-    let wish = NewRequest { kind: RequestKind::Unsubscribe, broadcast, member, reply: None };
+    record_wish(&call, RequestKind::Unsubscribe, &token).await
+}
+
+/// Records the wish to be erased; whoever holds the link erases nobody.
+pub(crate) async fn wish_erasure(call: Call, token: String) -> Result<Response, Fault> {
+    record_wish(&call, RequestKind::Erasure, &token).await
+}
+
+async fn record_wish(call: &Call, kind: RequestKind, token: &str) -> Result<Response, Fault> {
+    let RecipientToken { broadcast, member, .. } = read_token(call, TokenKind::Unsubscribe, token)?;
+    let wish = NewRequest { kind, broadcast, member, reply: None };
     if !call.app.web.store.open_request(wish, call.app.now()).await? {
         return Err(Fault::Link);
     }
     let t = call.texts();
-    Ok(plain_page(&call, t.get("unsubscribe-done-title"), vec![t.get("unsubscribe-done")], None))
+    Ok(reply::html(html(&plain(call, t.get("unsubscribe-done-title"), t.get("unsubscribe-done")))))
 }
 
 /// How to tell a genuine notice, and what was sent lately.
@@ -115,7 +145,12 @@ async fn open(call: &Call, kind: TokenKind, token: &str) -> Result<Opened, Fault
     let store = &call.app.web.store;
     let broadcast = store.broadcast(token.broadcast).await?.ok_or(Fault::Link)?;
     let filter = LedgerFilter { member: Some(token.member), ..LedgerFilter::default() };
-    if broadcast.released_at.is_none() || store.ledger_page(broadcast.id, filter, 0, 1).await?.is_empty() {
+    let row = store.ledger_page(broadcast.id, filter, 0, 1).await?.pop();
+    let row = row.filter(|_| broadcast.released_at.is_some()).ok_or(Fault::Link)?;
+    let asked = call.app.web.settings.prove_membership.contains(&broadcast.nature);
+    let number = asked.then(|| row.member_no.parse::<MemberNo>()).transpose();
+    let number = number.map_err(|error| Fault::Internal(Box::new(error)))?;
+    if store.erasure(token.member).await?.is_some_and(|erasure| erasure.core_done_at.is_some()) {
         return Err(Fault::Link);
     }
     let sheet = match broadcast.questionnaire {
@@ -123,7 +158,8 @@ async fn open(call: &Call, kind: TokenKind, token: &str) -> Result<Opened, Fault
         None => None,
     };
     Ok(Opened {
-        member: token.member,
+        link: token,
+        number,
         nature: broadcast.nature,
         subject: bannered(&broadcast),
         collects: broadcast.collects_for(),
@@ -147,12 +183,18 @@ fn bannered(broadcast: &Broadcast) -> String {
 async fn answer_page(
     call: &Call,
     opened: &Opened,
+    proof: Proof,
     typed: Option<&BTreeMap<String, String>>,
     mistakes: &[AnswerError],
 ) -> Result<String, Fault> {
     let t = call.texts();
-    let times = Times { zone: call.app.web.settings.time_zone, texts: t };
-    let stored = call.app.web.store.response(opened.collects, opened.member).await?;
+    let settings = &call.app.web.settings;
+    let times = Times { zone: settings.time_zone, texts: t };
+    let stored = if proof.is_lacking() {
+        None
+    } else {
+        call.app.web.store.response(opened.collects, opened.link.member).await?
+    };
     let answers = stored.as_ref().map(|stored| stored.answers.clone()).unwrap_or_default();
     let title = match &opened.sheet {
         Some(sheet) => sheet.title.clone(),
@@ -164,7 +206,10 @@ async fn answer_page(
     let shown = typed.unwrap_or(&answers);
     let views: Vec<QuestionView> =
         questions.iter().map(|question| view(call, question, shown, mistakes)).collect();
-    let mistakes = views.iter().filter(|view| view.wrong).map(|view| view.mistake.clone()).collect();
+    let kept = (proof == Proof::Given).then(|| (membership::KEPT, membership::kept(call, opened.link)));
+    let proof = proof.view(t, &settings.contact, call.form.get(membership::FIELD));
+    let wrong = views.iter().filter(|view| view.wrong).map(|view| view.mistake.clone());
+    let mistakes = wrong.chain(proof.iter().filter_map(|proof| proof.mistake.clone())).collect();
     let page = AnswerPage {
         s,
         t,
@@ -172,8 +217,10 @@ async fn answer_page(
         folded: stored.is_some() && typed.is_none(),
         answered_at: stored.map(|stored| times.short(stored.answered_at)),
         given: given(questions, &answers),
+        kept,
         open: !views.is_empty(),
         questions: views,
+        proof,
         mistakes,
         subject: opened.subject.clone(),
     };
@@ -238,9 +285,9 @@ fn view(
     }
 }
 
-fn plain_page(call: &Call, title: String, lines: Vec<String>, button: Option<(String, String)>) -> Response {
+fn plain(call: &Call, title: String, line: String) -> PlainPage {
     let t = call.texts();
     let mut s = shell(call, title);
     (s.member, s.narrow) = (true, true);
-    reply::html(html(&PlainPage { s, t, lines, button }))
+    PlainPage { s, t, lines: vec![line], button: None, quiet: None }
 }

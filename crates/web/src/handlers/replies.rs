@@ -8,6 +8,7 @@
 use super::{
     Fault,
     events::{self, Moment},
+    export::{self, BrokenOff, CsvFile},
     reply, sees_addresses, shell,
 };
 use crate::{
@@ -18,11 +19,9 @@ use crate::{
 use bytes::Bytes;
 use domain::ReplyId;
 use replybox::{ReplyBox, ReplyFilter, ReplySummary};
-use report::{CsvPages, ReplyExport};
+use report::ReplyExport;
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tracing::error;
+use tokio::sync::Mutex;
 use warp::reply::Response;
 
 /// A screen and a half.
@@ -167,37 +166,19 @@ pub(crate) async fn csv(call: Call, (): ()) -> Result<Response, Fault> {
     open(&call)?;
     let actor = call.actor().ok_or(Fault::Forbidden)?;
     call.app.web.store.record(actor, "replies-exported", "replies".to_owned(), call.app.now()).await?;
-    let (pages, written) = mpsc::channel(1);
-    tokio::spawn(async move {
-        if let Err(problem) = write_csv(&call, &pages).await {
-            error!(error = &*problem as &dyn std::error::Error, "an export of replies broke off");
-            // The reader may have gone away first.
-            pages.send(Err(std::io::Error::other("the replies cannot be read"))).await.ok();
-        }
-    });
-    let pieces = ReceiverStream::new(written);
-    Ok(reply::download_stream(pieces, "replies.csv", "text/csv; charset=utf-8"))
+    let filter = Chosen::of(&call).filter;
+    Ok(export::csv("replies.csv", |file| write_csv(call, filter, file)))
 }
 
-/// Page by page: the texts of a storm are more than a process should hold.
-async fn write_csv(
-    call: &Call,
-    pages: &mpsc::Sender<Result<Bytes, std::io::Error>>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn write_csv(call: Call, filter: ReplyFilter, mut file: CsvFile) -> Result<(), BrokenOff> {
     let Some(replies) = &call.app.web.replybox else { return Ok(()) };
-    let mut csv = CsvPages::default();
-    let mut export = ReplyExport::new(&call.app.web.store, replies, Chosen::of(call).filter);
-    // The mark makes spreadsheet programs read it as UTF-8.
-    let mut piece = Bytes::from_static("\u{feff}".as_bytes());
+    let mut export = ReplyExport::new(&call.app.web.store, replies, filter);
     loop {
-        if pages.send(Ok(piece)).await.is_err() {
-            return Ok(());
-        }
         let page = export.next_page().await?;
         if page.is_empty() {
             return Ok(());
         }
-        piece = Bytes::from(csv.page(page)?);
+        file.add(page).await?;
     }
 }
 

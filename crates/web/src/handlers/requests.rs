@@ -67,7 +67,8 @@ async fn confirm(call: Call, (): ()) -> Result<Response, Fault> {
     let t = call.texts();
     let mut s = shell(&call, t.get("requests-title"));
     s.here = "requests";
-    Ok(reply::html(html(&RequestsConfirmPage { s, t, kind: word(kind), rows })))
+    let erases = rows.iter().any(|row| row.kind == RequestKind::Erasure);
+    Ok(reply::html(html(&RequestsConfirmPage { s, t, kind: word(kind), erases, rows })))
 }
 
 async fn settle(call: Call, (): ()) -> Result<Response, Fault> {

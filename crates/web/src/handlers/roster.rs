@@ -3,9 +3,12 @@
 use super::{Fault, reply, shell};
 use crate::{
     filters::Call,
-    pages::{HistoryRow, MemberPage, MemberRow, MembersPage, Times, delivery_chip, grouped, html},
+    pages::{
+        HistoryRow, MemberPage, MemberReplyRow, MemberRow, MembersPage, Times, delivery_chip, grouped, html,
+    },
 };
 use domain::{BroadcastId, EmailAddress, MemberId, Timestamp};
+use std::collections::HashMap;
 use store::MemberQuery;
 use warp::reply::Response;
 
@@ -13,6 +16,8 @@ use warp::reply::Response;
 const ROWS: u32 = 50;
 /// More notices than a member gets in some years.
 const HISTORY_ROWS: i64 = 100;
+/// As many replies.
+const REPLY_ROWS: u64 = 100;
 /// Longer searches find nothing.
 const QUERY_CHARS_MAX: usize = 100;
 
@@ -42,6 +47,7 @@ pub(crate) async fn list(call: Call, (): ()) -> Result<Response, Fault> {
         s,
         t,
         q,
+        imports: call.role() != domain::Role::Viewer,
         count: t.with2("members-count", "n", grouped(rows.len() as u64), "total", grouped(found.total)),
         next: (u64::from(next) < found.total).then_some(next),
         rows,
@@ -56,6 +62,8 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
     let clear = call.role().may_see_addresses();
+    let answered: HashMap<i64, i64> =
+        store.answers_of(id).await?.into_iter().map(|row| (row.broadcast_id, row.answered_at)).collect();
     let mut rows = Vec::new();
     for row in store.ledger_of_member(id, HISTORY_ROWS).await? {
         let broadcast = BroadcastId::new(row.broadcast_id);
@@ -68,9 +76,11 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
             state,
             chip: delivery_chip(state),
             at: row.settled_at.map(|ms| times.short(Timestamp::from_millis(ms))).unwrap_or_default(),
+            answered: answered.get(&row.broadcast_id).map(|ms| times.short(Timestamp::from_millis(*ms))),
         });
     }
     let suppression = store.suppression_of(&known.member).await?;
+    let years: Vec<String> = known.years.iter().map(ToString::to_string).collect();
     let data = known.member.data;
     let suppressed = suppression.map(|suppression| {
         // Why is the business of those who decide about it.
@@ -85,17 +95,36 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
         id,
         no: data.member_no.to_string(),
         name: data.name,
+        kana: data.kana,
         status: data.status,
+        years: years.join(" "),
         prefecture: data.prefecture.map_or("―", domain::Prefecture::name).to_owned(),
         facility: data.facility,
         duty: data.duty,
         address: data.address.map_or_else(|| "―".to_owned(), |address| shown(&address, clear)),
+        fields: if clear { data.attributes.into_iter().collect() } else { Vec::new() },
         clear,
         suppressed,
         may_lift: call.role().may_import(),
         rows,
+        replies: replies(&call, id, times).await?,
     };
     Ok(reply::html(html(&page)))
+}
+
+/// What came to this member's reply addresses, for those who read replies.
+async fn replies(call: &Call, id: MemberId, times: Times) -> Result<Vec<MemberReplyRow>, Fault> {
+    let Some(replybox) = call.app.web.replybox.as_ref().filter(|_| call.role().may_see_addresses()) else {
+        return Ok(Vec::new());
+    };
+    let found = replybox.of_member(id, REPLY_ROWS).await?;
+    let row = |reply: replybox::ReplySummary| MemberReplyRow {
+        id: reply.id,
+        class: reply.class,
+        subject: reply.subject,
+        at: times.short(reply.received_at),
+    };
+    Ok(found.into_iter().map(row).collect())
 }
 
 /// An address, covered unless the reader may see it.

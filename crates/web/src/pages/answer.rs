@@ -25,6 +25,14 @@ pub(crate) struct QuestionView {
     pub(crate) mistake: String,
 }
 
+/// The field for the end of the member's number, with what was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct ProofView {
+    pub(crate) name: &'static str,
+    pub(crate) typed: String,
+    pub(crate) mistake: Option<String>,
+}
+
 /// `/r/{token}`.
 #[derive(Template)]
 #[template(path = "answer.html")]
@@ -35,11 +43,15 @@ pub(crate) struct AnswerPage {
     pub(crate) subject: String,
     /// This page's own path.
     pub(crate) action: String,
-    /// When the stored answer was given; `None`: nothing is stored.
+    /// When the stored answer was given; `None`: nothing is stored, or the reader may not know.
     pub(crate) answered_at: Option<String>,
     /// Question and stored answer.
     pub(crate) given: Vec<(String, String)>,
     pub(crate) questions: Vec<QuestionView>,
+    /// Nothing of the member's is shown before it was filled in.
+    pub(crate) proof: Option<ProofView>,
+    /// Name and value of the field that keeps a proof.
+    pub(crate) kept: Option<(&'static str, String)>,
     pub(crate) mistakes: Vec<String>,
     /// There is something to answer.
     pub(crate) open: bool,
@@ -47,7 +59,7 @@ pub(crate) struct AnswerPage {
     pub(crate) folded: bool,
 }
 
-/// A heading, some sentences, at most one button.
+/// A heading, some sentences, at most one button; and a second, quiet one with its sentence.
 #[derive(Template)]
 #[template(path = "plain.html")]
 pub(crate) struct PlainPage {
@@ -55,6 +67,7 @@ pub(crate) struct PlainPage {
     pub(crate) t: Texts,
     pub(crate) lines: Vec<String>,
     pub(crate) button: Option<(String, String)>,
+    pub(crate) quiet: Option<(String, String, String)>,
 }
 
 /// One notice that was really sent.

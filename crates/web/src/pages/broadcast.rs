@@ -113,9 +113,14 @@ pub(crate) struct BroadcastPage {
     pub(crate) held_total: String,
     /// Reason in words, count.
     pub(crate) held: Vec<(String, String)>,
+    /// The reader may take the list of them away.
+    pub(crate) may_export_held: bool,
     pub(crate) digest: Option<String>,
+    pub(crate) registry_revision: Option<i64>,
     pub(crate) digest_full: String,
     pub(crate) findings: Vec<FindingView>,
+    /// There is a broadcast before, with whose recipients these are compared.
+    pub(crate) compared: bool,
     pub(crate) forecast: Option<String>,
     pub(crate) signatures: Vec<SignatureView>,
     pub(crate) signed: u8,

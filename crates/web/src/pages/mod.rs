@@ -6,9 +6,12 @@
 //! themselves and behind the two drawings, whose texts are escaped where they are made.
 
 mod answer;
+mod audiences;
 mod broadcast;
 mod exercise;
 mod home;
+mod imports;
+mod privacy;
 mod rate_chart;
 mod replies;
 mod report;
@@ -16,13 +19,22 @@ mod requests;
 mod roster;
 mod tile_map;
 
-pub(crate) use answer::{AnswerPage, ChoiceView, PlainPage, QuestionView, VerifyPage, VerifyRow};
+pub(crate) use answer::{AnswerPage, ChoiceView, PlainPage, ProofView, QuestionView, VerifyPage, VerifyRow};
+pub(crate) use audiences::{
+    AudiencePage, AudienceRow, AudiencesPage, ClauseRows, DifferencePage, DifferenceView, Differences,
+    NewAudiencePage, PeopleView, PersonView, Preview, TermRow, UseView,
+};
 pub(crate) use broadcast::{
     BroadcastPage, CanaryView, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView,
     LedgerPage, LedgerView, May, NewBroadcastPage, SignatureView, Stopped, delivery_chip, delivery_fill,
 };
 pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, TimelineItem};
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};
+pub(crate) use imports::{
+    ChangeView, ColumnView, ImportCard, ImportLineView, ImportPage, ImportRowView, ImportsPage, Tab,
+    import_progress,
+};
+pub(crate) use privacy::{ErasePage, ErasureRow, PeriodRow, RetentionPage};
 pub(crate) use rate_chart::{RateChart, rate_chart};
 pub(crate) use replies::{
     DemoMailPage, DemoMailRow, DemoMailsPage, RepliesList, RepliesPage, ReplyKind, ReplyMember, ReplyPage,
@@ -30,7 +42,7 @@ pub(crate) use replies::{
 };
 pub(crate) use report::{ReportPage, ReportRow};
 pub(crate) use requests::{RequestRow, RequestsConfirmPage, RequestsPage, SuppressedPage, SuppressedRow};
-pub(crate) use roster::{HistoryRow, MemberPage, MemberRow, MembersPage};
+pub(crate) use roster::{HistoryRow, MemberPage, MemberReplyRow, MemberRow, MembersPage};
 pub(crate) use tile_map::{TileCount, tile_map};
 
 use crate::i18n::Texts;

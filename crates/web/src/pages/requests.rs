@@ -27,6 +27,8 @@ pub(crate) struct RequestsConfirmPage {
     pub(crate) t: Texts,
     /// The kind of the list they were chosen from, or empty.
     pub(crate) kind: String,
+    /// Some of them wish to be erased, and are then.
+    pub(crate) erases: bool,
     pub(crate) rows: Vec<RequestRow>,
 }
 

@@ -63,6 +63,18 @@ async fn a_script_takes_a_notice_from_draft_to_stop() {
 }
 
 #[tokio::test]
+async fn a_field_that_does_not_exist_is_refused_by_name() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let author = Script::of(&site, Role::Coordinator).await;
+    let new = json!({"nature": "exercise", "subject": "始めます", "body": "{{nmae}} 様", "audience": "all"});
+    let (status, refused) = author.call("POST /api/v1/broadcasts", &new).await;
+    assert_eq!((status, &refused["error"]["rule"]), (409, &json!("preflight")));
+    assert!(refused["error"]["text"].as_str().expect("a text").contains("{{nmae}}"), "{refused}");
+    assert!(refused["error"]["way_on"].as_str().expect("a way on").contains("{{name}}"), "{refused}");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_cookie_opens_no_api_door_and_a_token_no_page() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let browser = site.sign_in(Role::Coordinator).await;

@@ -112,6 +112,7 @@ async fn an_onlooker_changes_nothing_and_sees_no_address() {
     }
     for path in [
         "/broadcasts/new",
+        "/audiences/new",
         "/replies",
         "/replies/1",
         "/replies/1/raw",
@@ -122,7 +123,11 @@ async fn an_onlooker_changes_nothing_and_sees_no_address() {
         assert_eq!(site.get_as(&viewer, path).await.status, 403, "{path}");
     }
     let csv = format!("/broadcasts/{}/ledger.csv", site.sent);
-    assert_eq!(site.get_as(&viewer, &csv).await.status, 403);
+    let held = format!("/broadcasts/{}/held.csv", site.sent);
+    for path in [&csv, &held] {
+        assert_eq!(site.get_as(&viewer, path).await.status, 403, "{path}");
+    }
+    assert!(!site.get_as(&viewer, &format!("/broadcasts/{}", site.sent)).await.body.contains(&held));
     for path in [format!("/broadcasts/{}/ledger", site.sent), format!("/members/{}", site.members[1])] {
         let covered = site.get_as(&viewer, &path).await;
         assert_eq!(covered.status, 200, "{path}");

@@ -148,6 +148,44 @@ async fn what_strangers_wrote_is_shown_and_never_runs() {
 }
 
 #[tokio::test]
+async fn the_office_takes_away_who_is_held_and_why() {
+    let site = Site::start(100, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    let path = format!("/broadcasts/{}/held.csv", site.sent);
+    assert!(site.get_as(&office, &format!("/broadcasts/{}", site.sent)).await.body.contains(&path));
+    let file = site.get_as(&office, &path).await;
+    assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8");
+    assert!(file.body.contains('\u{feff}'), "{}", file.body);
+    let lines: Vec<&str> = file.body.lines().filter(|line| line.contains(',')).collect();
+    assert_eq!(
+        lines,
+        [
+            "会員番号,氏名,施設名,都道府県,理由",
+            "K00039,会員 39,第39病院,高知県,メールアドレスなし",
+            "K00079,会員 79,第79病院,香川県,メールアドレスなし",
+        ]
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_field_that_does_not_exist_is_named_while_the_notice_is_written() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let author = site.sign_in(Role::Coordinator).await;
+    let before = site.store.broadcasts(100).await.expect("read").len();
+    let form = "nature=exercise&subject=x&audience=all&body=%7B%7Bnmae%7D%7D%20typed";
+    let edit = format!("/broadcasts/{}/edit", site.draft);
+    for path in ["/broadcasts", &edit] {
+        let page = site.post_as(&author, path, form).await;
+        assert_eq!(page.status, 422, "{path}: {}", page.body);
+        assert!(page.body.contains("差し込み項目 {{nmae}} は名簿にありません"), "{path}: {}", page.body);
+        assert!(page.body.contains("{{name}} {{prefecture}}") && page.body.contains("{{nmae}} typed"));
+    }
+    assert_eq!(site.store.broadcasts(100).await.expect("read").len(), before, "nothing was kept");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn every_reply_that_nobody_has_read_can_be_reached() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let browser = site.sign_in(Role::Coordinator).await;

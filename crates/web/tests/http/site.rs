@@ -2,9 +2,9 @@
 //! sent and half answered, one draft, one reply.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, EmailAddress, ExerciseId, ExerciseState, Keyring,
-    MemberId, MemberStatus, Nature, Prefecture, RecipientToken, ReplyClass, Role, SignaturesRequired,
-    SmtpReply, StaffId, Timestamp, TokenKey, TokenKind,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, ExerciseId, ExerciseState, Keyring, MemberId, Nature,
+    PREFECTURES, RecipientToken, ReplyClass, Role, SignaturesRequired, SmtpReply, StaffId, Timestamp,
+    TokenKey, TokenKind,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use registry::AudienceSpec;
@@ -12,8 +12,8 @@ use replybox::{ArrivedBy, NewReply, ReplyBox};
 use scheduler::{Desk, DeskSettings, NewNotice, Timeline, parse_plan};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
-use store::{Limits, MemberData, NewMember, RosterChanges, Store, WorkerTerms};
-use testkit::{ManualClock, SystemClock, TestDatabase};
+use store::{Limits, Store, WorkerTerms};
+use testkit::{ManualClock, SystemClock, TestDatabase, import_roster};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -116,6 +116,11 @@ pub(crate) struct Browser {
 impl Site {
     /// Builds and starts it with `members` members at `listen`.
     pub(crate) async fn start(members: u32, listen: &str) -> Self {
+        Self::start_where(members, listen, vec![Nature::Actual]).await
+    }
+
+    /// The same, where answer pages of these natures ask for a proof of membership.
+    pub(crate) async fn start_where(members: u32, listen: &str, prove_membership: Vec<Nature>) -> Self {
         let database = testkit::fresh_sqlite().await;
         let store = Store::connect(&database.core_url).await.expect("core");
         let replies = ReplyBox::connect(&database.replies_url).await.expect("replies");
@@ -132,7 +137,7 @@ impl Site {
             store: store.clone(),
             replybox: Some(replies.clone()),
             desk: desk.clone(),
-            settings: settings(listen),
+            settings: WebSettings { prove_membership, ..settings(listen) },
             keyring: keyring.clone(),
             clock: clock.clone(),
             rng: StdRng::from_seed([9; 32]),
@@ -181,13 +186,17 @@ impl Site {
 
     /// Any request.
     pub(crate) async fn request(&self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send(head, headers, body.as_bytes()).await
+    }
+
+    async fn send(&self, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut text = format!("{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         let mut socket = connect(self.address).await;
-        socket.write_all(text.as_bytes()).await.expect("send");
+        socket.write_all(&[text.as_bytes(), body].concat()).await.expect("send");
         let mut raw = Vec::new();
         socket.read_to_end(&mut raw).await.expect("receive");
         parse(&String::from_utf8_lossy(&raw))
@@ -212,6 +221,35 @@ impl Site {
     pub(crate) async fn post_as(&self, browser: &Browser, path: &str, form: &str) -> Answer {
         let body = format!("form_token={}&{form}", browser.form_token);
         self.request(&format!("POST {path}"), &[FORM, ("Cookie", &browser.cookie)], &body).await
+    }
+
+    /// A roster as a browser sends it, with these fields before the file.
+    pub(crate) async fn upload(
+        &self,
+        cookies: &str,
+        fields: &[(&str, &str)],
+        (name, file): (&str, &[u8]),
+    ) -> Answer {
+        let mut body = Vec::new();
+        for (field, value) in fields {
+            let part =
+                format!("--part\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        let head = format!(
+            "--part\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n--part--\r\n");
+        let kind = ("Content-Type", "multipart/form-data; boundary=part");
+        self.send("POST /imports", &[kind, ("Cookie", cookies)], &body).await
+    }
+
+    /// Imports a roster for the present fiscal year.
+    pub(crate) async fn import(&self, file: &str) {
+        import(&self.store, self.clock.now(), file.to_owned()).await;
     }
 
     /// Signs in and reads the form token off the home page.
@@ -294,6 +332,8 @@ fn settings(listen: &str) -> WebSettings {
         listen: listen.parse().expect("an address"),
         time_zone: chrono_tz::Asia::Tokyo,
         rehearsal: false,
+        prove_membership: vec![Nature::Actual],
+        retention: domain::RetentionPeriods { replies: "400d".parse().ok(), ..Default::default() },
     }
 }
 
@@ -328,42 +368,20 @@ async fn staff(store: &Store, now: Timestamp) -> Vec<Person> {
 }
 
 async fn roster(store: &Store, now: Timestamp, count: u32) -> Vec<MemberId> {
-    let year = now.fiscal_year(chrono_tz::Asia::Tokyo);
-    let add: Vec<NewMember> = (0..count)
-        .map(|n| NewMember {
-            data: MemberData {
-                member_no: format!("K{n:05}").parse().expect("a number"),
-                name: format!("会員 {n}"),
-                kana: String::new(),
-                // One in forty has no address and is held.
-                address: (n % 40 != 39).then(|| address(n)),
-                prefecture: Prefecture::from_code(u8::try_from(n * 7 % 47 + 1).expect("a code")),
-                facility: format!("第{n}病院"),
-                duty: String::new(),
-                status: MemberStatus::Active,
-                attributes: BTreeMap::new(),
-            },
-            years: [year].into(),
-        })
-        .collect();
-    let changes = RosterChanges {
-        file_name: "roster.csv",
-        sha256: "",
-        mode: "merge",
-        fiscal_year: year,
-        plan_json: "{}",
-        add: &add,
-        update: &[],
-        join: &[],
-        leave: &[],
-    };
-    store.apply_roster(Actor::LocalEngineer, &changes, now).await.expect("a roster");
+    let mut file = "会員番号,氏名,メールアドレス,都道府県,施設名\n".to_owned();
+    for n in 0..count {
+        // One in forty has no address and is held.
+        let address = if n % 40 == 39 { String::new() } else { format!("member{n}@example.jp") };
+        let prefecture = PREFECTURES[(n * 7 % 47) as usize];
+        file += &format!("K{n:05},会員 {n},{address},{prefecture},第{n}病院\n");
+    }
+    import(store, now, file).await;
     let all = store.members_with_years(MemberId::new(0), count).await.expect("members");
     all.into_iter().map(|known| known.member.id).collect()
 }
 
-fn address(n: u32) -> EmailAddress {
-    EmailAddress::parse(&format!("member{n}@example.jp")).expect("an address")
+async fn import(store: &Store, now: Timestamp, file: String) {
+    import_roster(store, &file, now.fiscal_year(chrono_tz::Asia::Tokyo), now).await;
 }
 
 pub(crate) fn reply(broadcast: BroadcastId, member: MemberId, now: Timestamp) -> NewReply {

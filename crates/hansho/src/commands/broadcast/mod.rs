@@ -1,6 +1,7 @@
 //! `hansho broadcast …`: the same desk as the dashboard's.
 
 mod attempts;
+mod held;
 mod ledger;
 mod status;
 
@@ -64,6 +65,7 @@ pub(super) async fn run(
         BroadcastCommand::Ledger { id, format } => {
             return done(ledger::write(installation, id, format).await);
         }
+        BroadcastCommand::Held { id, format } => return done(held::write(installation, id, format).await),
         BroadcastCommand::Attempts { id, member_no } => {
             return done(attempts::show(installation, id, &member_no, format).await);
         }

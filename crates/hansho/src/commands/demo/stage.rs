@@ -2,10 +2,10 @@
 
 use super::mailbox::CapturedMailbox;
 use crate::{
-    cli::{DemoArgs, ImportModeArg},
+    cli::DemoArgs,
     commands::{
+        import::{applied, planned, show_report},
         init::write_private,
-        member::{import, show_report},
         user::{Account, add_account, find, make_token},
     },
     config::Config,
@@ -15,6 +15,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use domain::{Actor, ExerciseId, Role, write_key_file};
+use registry::ImportMode;
 use rehearsal::{
     crowd::{AnswerSheet, Crowd, CrowdPlan},
     relay::{CaptureRelay, Cut, Script, Stage as RelayStage, Verdict},
@@ -285,12 +286,12 @@ async fn import_roster(installation: &Installation, dir: &Path, members: u32) ->
     let wanted = RosterPlan { members: members as usize, fiscal_year, seed: SEED };
     let expected = write_roster(&file, &wanted)?;
     let actor = Actor::LocalEngineer;
-    let planned = import(installation, actor, &file, None, ImportModeArg::Merge, false).await?;
-    let done = import(installation, actor, &file, None, ImportModeArg::Merge, true).await?;
+    let plan = planned(installation, actor, &file, None, ImportMode::Merge).await?;
+    let done = applied(installation, actor, plan.plan).await?;
     let year = done.fiscal_year;
     let everyone = registry::show_audience(&installation.store, "all", year).await?.count;
     ensure!(
-        planned.added == done.added && everyone == expected.mailable as u64,
+        plan.added == done.added && everyone == expected.mailable as u64,
         "the registry holds {everyone} mailable members, the roster has {}",
         expected.mailable
     );

@@ -1,0 +1,72 @@
+//! A member's data as texts by field: what a file's cells, the registry and a difference share.
+
+use domain::{EmailAddress, MemberNo, MemberStatus, Prefecture};
+use std::collections::BTreeMap;
+use store::MemberData;
+
+/// Texts by field; a field without a value is not there. Free fields stand beside the own ones: no
+/// heading can give them such a name.
+pub(super) type Fields = BTreeMap<String, String>;
+
+/// What changes in one field.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// Its name.
+    pub field: String,
+    /// As it was; empty where there was nothing.
+    pub before: String,
+    /// As it will be.
+    pub after: String,
+}
+
+/// The fields of a member.
+pub(super) fn fields_of(data: &MemberData) -> Fields {
+    let mut fields = data.attributes.clone();
+    let own = [
+        ("name", data.name.clone()),
+        ("kana", data.kana.clone()),
+        ("address", data.address.as_ref().map(EmailAddress::reveal).unwrap_or_default()),
+        ("prefecture", data.prefecture.map(|prefecture| prefecture.name().to_owned()).unwrap_or_default()),
+        ("facility", data.facility.clone()),
+        ("role", data.duty.clone()),
+        ("status", data.status.to_string()),
+    ];
+    fields.extend(own.map(|(field, text)| (field.to_owned(), text)));
+    fields.retain(|_, text| !text.is_empty());
+    fields
+}
+
+/// The member of these fields. They were checked on their way in; what is not readable any more
+/// counts as not there, and a member without a readable status is no active one.
+pub(super) fn member_of(member_no: MemberNo, mut fields: Fields) -> MemberData {
+    let mut take = |field: &str| fields.remove(field).unwrap_or_default();
+    MemberData {
+        member_no,
+        name: take("name"),
+        kana: take("kana"),
+        address: EmailAddress::parse(&take("address")).ok(),
+        prefecture: take("prefecture").parse::<Prefecture>().ok(),
+        facility: take("facility"),
+        duty: take("role"),
+        status: take("status").parse().unwrap_or(MemberStatus::Suspended),
+        attributes: fields,
+    }
+}
+
+/// Field by field, the own ones first.
+pub(super) fn differences(before: &Fields, after: &Fields) -> Vec<Difference> {
+    let own = ["status", "address", "name", "kana", "prefecture", "facility", "role"];
+    let mut names: Vec<&str> = before.keys().chain(after.keys()).map(String::as_str).collect();
+    names.sort_unstable_by_key(|name| (own.iter().position(|own| own == name).unwrap_or(own.len()), *name));
+    names.dedup();
+    let text = |fields: &Fields, name: &str| fields.get(name).cloned().unwrap_or_default();
+    names
+        .into_iter()
+        .map(|name| Difference {
+            field: name.to_owned(),
+            before: text(before, name),
+            after: text(after, name),
+        })
+        .filter(|difference| difference.before != difference.after)
+        .collect()
+}

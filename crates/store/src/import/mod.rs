@@ -1,0 +1,425 @@
+//! Imports of rosters: staged row by row, compared with the registry, and written in one
+//! transaction. Everything between the file and the registry lives in tables of its own, so that a
+//! file of any size passes through and a plan can be looked at for a day.
+//!
+//! Guarantees: until [`Store::apply_import`] the registry is as it was; a plan is written only to
+//! the registry it was made for (its revision), whole or not at all; rows of a plan are gone once it
+//! was written or dropped.
+
+mod apply;
+mod plan;
+mod stage;
+mod view;
+
+pub use apply::SeenPlan;
+pub use plan::{ImportTally, MailboxClaim, PlannedGroup, PlannedMember, StagedCells, StagedMember};
+pub use stage::{RowFinding, StagedRow};
+pub use view::{ImportCursor, ImportLine, ImportLines, Leaver};
+
+use crate::{Store, StoreError, WriteTx, sql};
+use domain::{Actor, FiscalYear, Refusal, Rule, Timestamp};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a plan may be looked at. It holds people's data, and the registry moves on.
+const PLAN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rows deleted in one transaction.
+const ROWS_PER_DELETE: i64 = 10_000;
+
+/// What is known of a file before its rows are read.
+#[derive(Debug, Clone)]
+pub struct NewImport {
+    /// Name of the file, without its folder.
+    pub file_name: String,
+    /// Of the file's octets, hex.
+    pub sha256: String,
+    /// `merge` or `full`.
+    pub mode: String,
+    /// The year the roster is for.
+    pub fiscal_year: FiscalYear,
+}
+
+/// Where an import stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportState {
+    /// Rows are being read and compared.
+    Reading,
+    /// To be looked at, confirmed where it needs it, and applied.
+    Planned,
+    /// Written to the registry.
+    Applied,
+    /// The file turned out not to be a roster.
+    Failed,
+}
+
+impl ImportState {
+    /// The word of the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Planned => "planned",
+            Self::Applied => "applied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl std::str::FromStr for ImportState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Reading, Self::Planned, Self::Applied, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is no state of an import"))
+    }
+}
+
+/// An import by its plan.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// The plan's row id.
+    pub plan: i64,
+    /// Name of the file, without its folder.
+    pub file_name: String,
+    /// Of the file's octets, hex.
+    pub sha256: String,
+    /// `merge` or `full`.
+    pub mode: String,
+    /// The year the roster is for.
+    pub fiscal_year: FiscalYear,
+    /// Where it stands.
+    pub state: ImportState,
+    /// The report as JSON; empty until it is planned.
+    pub report: String,
+    /// Why it failed, as JSON.
+    pub problem: Option<String>,
+    /// Who planned it, as the audit log names people.
+    pub actor: String,
+    /// The second person who looked at it.
+    pub confirmed_by: Option<String>,
+    /// Set once applied.
+    pub import_id: Option<i64>,
+    /// When it was planned.
+    pub created_at: Timestamp,
+}
+
+#[derive(FromQueryResult)]
+struct ImportColumns {
+    id: i64,
+    file_name: String,
+    sha256: String,
+    mode: String,
+    fiscal_year: i64,
+    state: String,
+    report: String,
+    problem: Option<String>,
+    actor: String,
+    confirmed_by: Option<String>,
+    import_id: Option<i64>,
+    created_at: i64,
+}
+
+impl TryFrom<ImportColumns> for Import {
+    type Error = StoreError;
+
+    fn try_from(row: ImportColumns) -> Result<Self, StoreError> {
+        let corrupt = |column, why| StoreError::Corrupt { table: "import_plan", column, row: row.id, why };
+        Ok(Self {
+            plan: row.id,
+            state: row.state.parse().map_err(|why| corrupt("state", why))?,
+            fiscal_year: i32::try_from(row.fiscal_year)
+                .map(FiscalYear::new)
+                .map_err(|why| corrupt("fiscal_year", why.to_string()))?,
+            file_name: row.file_name,
+            sha256: row.sha256,
+            mode: row.mode,
+            report: row.report,
+            problem: row.problem,
+            actor: row.actor,
+            confirmed_by: row.confirmed_by,
+            import_id: row.import_id,
+            created_at: Timestamp::from_millis(row.created_at),
+        })
+    }
+}
+
+const IMPORT_COLUMNS: &str = "id, file_name, sha256, mode, fiscal_year, state, report, problem, actor, \
+    confirmed_by, import_id, created_at";
+
+impl Store {
+    /// Begins a plan for the registry as it is now; its id. Plans nobody applied are dropped after a
+    /// day.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_import(
+        &self,
+        actor: Actor,
+        new: &NewImport,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        self.drop_old_imports(now).await?;
+        let tx = self.write().await?;
+        let text = "INSERT INTO import_plan (file_name, sha256, mode, fiscal_year, state, \
+                    registry_revision, report, actor, created_at) \
+                    SELECT $1, $2, $3, CAST($4 AS BIGINT), 'reading', revision, '', $5, CAST($6 AS BIGINT) \
+                    FROM registry_state WHERE id = 1 RETURNING id AS n";
+        let values = [
+            new.file_name.as_str().into(),
+            new.sha256.as_str().into(),
+            new.mode.as_str().into(),
+            i64::from(new.fiscal_year.get()).into(),
+            actor.to_string().into(),
+            now.millis().into(),
+        ];
+        let plan = sql::number(&*tx, "begin an import", text, values).await?;
+        tx.commit().await?;
+        Ok(plan)
+    }
+
+    /// The plan is complete: its report as JSON.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_plan(
+        &self,
+        actor: Actor,
+        plan: i64,
+        report: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text =
+            "UPDATE import_plan SET state = 'planned', report = $2 WHERE id = $1 AND state = 'reading'";
+        let tx = self.write().await?;
+        if sql::run(&*tx, "finish a plan", text, [plan.into(), report.into()]).await? == 0 {
+            return Err(StoreError::not_found("import plan", plan));
+        }
+        tx.audit(now, actor, "import-planned", format!("import-plan:{plan}"), String::new()).await?;
+        tx.commit().await
+    }
+
+    /// Notes what stood in the way of writing a plan, as JSON; it waits on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_import_problem(&self, plan: i64, problem: &str) -> Result<(), StoreError> {
+        let text = "UPDATE import_plan SET problem = $2 WHERE id = $1 AND state = 'planned'";
+        let tx = self.write().await?;
+        sql::run(&*tx, "note a problem of a plan", text, [plan.into(), problem.into()]).await?;
+        tx.commit().await
+    }
+
+    /// The file is no roster: why, as JSON. What was staged is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn fail_import(&self, plan: i64, problem: &str) -> Result<(), StoreError> {
+        let text = "UPDATE import_plan SET state = 'failed', problem = $2 WHERE id = $1";
+        let tx = self.write().await?;
+        sql::run(&*tx, "note a failed import", text, [plan.into(), problem.into()]).await?;
+        tx.commit().await?;
+        self.drop_staged(plan).await
+    }
+
+    /// One import by its plan.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn import(&self, plan: i64) -> Result<Option<Import>, StoreError> {
+        read_import(&self.connection, plan).await
+    }
+
+    /// The last imports, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn imports(&self, limit: u32) -> Result<Vec<Import>, StoreError> {
+        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan ORDER BY id DESC LIMIT $1");
+        let rows: Vec<ImportColumns> =
+            sql::rows(&self.connection, "list imports", &text, [i64::from(limit).into()]).await?;
+        rows.into_iter().map(Import::try_from).collect()
+    }
+
+    /// Forgets a plan that was not applied; a reader that still reads for it stops.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where it was applied.
+    pub async fn drop_import(&self, actor: Actor, plan: i64, now: Timestamp) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        let text = "DELETE FROM import_plan WHERE id = $1 AND state = 'failed'";
+        // The rows refer to the plan: they go first, the plan with the last of them.
+        let state = tx.import_state(plan).await?;
+        if state == ImportState::Applied {
+            let text = format!("import plan {plan} is {}", state.as_str());
+            return Err(Refusal::new(Rule::State, text, "what was imported stays").into());
+        }
+        let failed = "UPDATE import_plan SET state = 'failed' WHERE id = $1";
+        sql::run(&*tx, "drop a plan", failed, [plan.into()]).await?;
+        tx.audit(now, actor, "import-dropped", format!("import-plan:{plan}"), String::new()).await?;
+        tx.commit().await?;
+        self.drop_staged(plan).await?;
+        let tx = self.write().await?;
+        sql::run(&*tx, "drop a plan", text, [plan.into()]).await?;
+        tx.commit().await
+    }
+
+    /// A second person has looked at a plan that changes much.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for whoever planned it, and for those who neither import nor approve.
+    pub async fn confirm_import(&self, actor: Actor, plan: i64, now: Timestamp) -> Result<(), StoreError> {
+        let Actor::Staff { role, .. } = actor else {
+            let text = "the second person has to be somebody with a name";
+            return Err(Refusal::new(Rule::FourEyes, text, "sign in to the dashboard").into());
+        };
+        if !role.may_import() && !role.may_approve() {
+            let way_on = "ask a coordinator, an approver or an engineer";
+            return Err(Refusal::new(Rule::Role, "this role does not confirm imports", way_on).into());
+        }
+        let tx = self.write().await?;
+        let found = read_import(&*tx, plan).await?;
+        let found = found.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+        if found.actor == actor.to_string() {
+            let text = "whoever planned an import does not confirm it";
+            return Err(Refusal::new(Rule::FourEyes, text, "ask somebody else to look at it").into());
+        }
+        let text = "UPDATE import_plan SET confirmed_by = $2 WHERE id = $1 AND state = 'planned'";
+        let confirmed =
+            sql::run(&*tx, "confirm an import", text, [plan.into(), actor.to_string().into()]).await?;
+        if confirmed == 0 {
+            return Err(Refusal::new(Rule::State, "the plan does not wait any more", "plan again").into());
+        }
+        tx.audit(now, actor, "import-confirmed", format!("import-plan:{plan}"), String::new()).await?;
+        tx.commit().await
+    }
+
+    /// Counts the imports of rosters that were written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn registry_revision(&self) -> Result<i64, StoreError> {
+        let text = "SELECT revision AS n FROM registry_state WHERE id = 1";
+        sql::number(&self.connection, "read the registry's revision", text, []).await
+    }
+
+    /// What headings of files mean in this installation, beyond those that are known anyway.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn column_meanings(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Meaning {
+            heading: String,
+            meaning: String,
+        }
+        let text = "SELECT heading, meaning FROM column_meaning";
+        let rows: Vec<Meaning> = sql::rows(&self.connection, "read meanings of columns", text, []).await?;
+        Ok(rows.into_iter().map(|row| (row.heading, row.meaning)).collect())
+    }
+
+    /// Remembers what headings mean; an empty meaning forgets.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remember_columns(
+        &self,
+        actor: Actor,
+        meanings: &BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        for (heading, meaning) in meanings {
+            let (text, values) = if meaning.is_empty() {
+                ("DELETE FROM column_meaning WHERE heading = $1", vec![heading.as_str().into()])
+            } else {
+                (
+                    "INSERT INTO column_meaning (heading, meaning) VALUES ($1, $2) \
+                     ON CONFLICT (heading) DO UPDATE SET meaning = excluded.meaning",
+                    vec![heading.as_str().into(), meaning.as_str().into()],
+                )
+            };
+            sql::run(&*tx, "remember a column", text, values).await?;
+        }
+        let detail = format!("headings={}", meanings.len());
+        tx.audit(now, actor, "columns-remembered", "registry".to_owned(), detail).await?;
+        tx.commit().await
+    }
+
+    /// Drops plans that waited for a day, those whose reader died, and what a crash left of one that was
+    /// written: they hold people's data.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn drop_old_imports(&self, now: Timestamp) -> Result<(), StoreError> {
+        let has = |table| format!("EXISTS (SELECT 1 FROM {table} s WHERE s.plan_id = p.id)");
+        let text = format!(
+            "SELECT id AS n FROM import_plan p WHERE (state <> 'applied' AND created_at < $1) \
+             OR (state = 'applied' AND ({} OR {}))",
+            has("import_row"),
+            has("import_member")
+        );
+        let before = now.minus(PLAN_KEPT).millis();
+        let old: Vec<sql::Number> =
+            sql::rows(&self.connection, "look for old plans", &text, [before.into()]).await?;
+        for plan in old {
+            // Nobody may write a plan of which some rows are gone already.
+            let tx = self.write().await?;
+            let text = "UPDATE import_plan SET state = 'failed' WHERE id = $1 AND state <> 'applied'";
+            sql::run(&*tx, "close an old plan", text, [plan.n.into()]).await?;
+            tx.commit().await?;
+            self.drop_staged(plan.n).await?;
+            let tx = self.write().await?;
+            let text = "DELETE FROM import_plan WHERE id = $1 AND state <> 'applied'";
+            sql::run(&*tx, "drop an old plan", text, [plan.n.into()]).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what was staged, in steps that let others write in between.
+    async fn drop_staged(&self, plan: i64) -> Result<(), StoreError> {
+        for (table, key) in [("import_row", "line"), ("import_member", "seq")] {
+            let text = format!(
+                "DELETE FROM {table} WHERE plan_id = $1 AND {key} IN \
+                 (SELECT {key} FROM {table} WHERE plan_id = $1 ORDER BY {key} LIMIT $2)"
+            );
+            loop {
+                let tx = self.write().await?;
+                let values = [plan.into(), ROWS_PER_DELETE.into()];
+                let gone = sql::run(&*tx, "drop a plan's rows", &text, values).await?;
+                tx.commit().await?;
+                if gone < ROWS_PER_DELETE.unsigned_abs() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read_import(connection: &impl ConnectionTrait, plan: i64) -> Result<Option<Import>, StoreError> {
+    let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1");
+    let row: Option<ImportColumns> = sql::row(connection, "read an import", &text, [plan.into()]).await?;
+    row.map(Import::try_from).transpose()
+}
+
+impl WriteTx {
+    async fn import_state(&self, plan: i64) -> Result<ImportState, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Row {
+            state: String,
+        }
+        let text = format!("SELECT state FROM import_plan WHERE id = $1{}", self.for_update());
+        let row: Option<Row> = sql::row(&**self, "lock an import", &text, [plan.into()]).await?;
+        let row = row.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+        row.state.parse().map_err(|why| StoreError::Corrupt {
+            table: "import_plan",
+            column: "state",
+            row: plan,
+            why,
+        })
+    }
+}

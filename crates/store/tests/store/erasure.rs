@@ -1,0 +1,66 @@
+//! Erasing a person, where it meets broadcasts.
+
+use crate::fresh::{Fresh, NOW, SIGNED, members, rule};
+use domain::{
+    BroadcastId, Decision, DeliveryEvent, DeliveryState, Keyring, MemberId, RequestKind, Role, Rule, TokenKey,
+};
+use store::{NewRequest, Settlement, StoreError};
+
+fn keyring() -> Keyring {
+    Keyring::new(TokenKey::new(1, [7; 32]), vec![])
+}
+
+async fn granted(fresh: &Fresh, broadcast: BroadcastId, member: MemberId) {
+    let kind = RequestKind::Erasure;
+    let wish = NewRequest { kind, broadcast, member, reply: None };
+    assert!(fresh.store.open_request(wish, NOW).await.expect("opened"));
+    fresh.store.settle_request_of(fresh.author, kind, member, Decision::Granted, NOW).await.expect("granted");
+}
+
+#[tokio::test]
+async fn what_lost_a_row_is_not_sent_again_and_nobody_erased_is_frozen() {
+    for fresh in Fresh::each().await {
+        let (id, approved) = fresh.sending(2).await;
+        let worker = fresh.worker().await;
+        let who = MemberId::new(1);
+        granted(&fresh, id, who).await;
+        let waits = fresh.store.erase(fresh.author, &keyring(), who, NOW).await.expect("looked");
+        assert_eq!(waits, [id]);
+        fresh.send_all(worker, &approved, &DeliveryEvent::OutcomeLost).await;
+        assert!(fresh.store.complete_if_drained(id, NOW).await.expect("looked"));
+        let waits = fresh.store.erase(fresh.author, &keyring(), who, NOW).await.expect("erased");
+        assert!(waits.is_empty());
+        assert_eq!(fresh.count(id, DeliveryState::Unknown).await, 2, "law 3");
+
+        let again = fresh.store.settle(fresh.author, id, Settlement::Resend, &[], NOW).await;
+        assert_eq!(again.as_ref().err().and_then(rule), Some(Rule::Digest), "{again:?}");
+        let taken = fresh.store.settle(fresh.author, id, Settlement::Accepted, &[], NOW).await;
+        assert_eq!(taken.expect("settled"), 2);
+
+        let next = fresh.draft("next").await;
+        let frozen = fresh.try_freeze(next, &members(2), SIGNED).await;
+        assert_eq!(frozen.as_ref().err().and_then(rule), Some(Rule::State), "{frozen:?}");
+        let later = NewRequest { kind: RequestKind::Bounce, broadcast: id, member: who, reply: None };
+        assert!(!fresh.store.open_request(later, NOW).await.expect("refused"), "nobody is there");
+        let answers = [("note".to_owned(), "x".to_owned())].into();
+        assert!(!fresh.store.save_response(id, who, &answers, NOW).await.expect("refused"));
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_erasure_erases_nobody_and_onlookers_ask_for_none() {
+    for fresh in Fresh::each().await {
+        let (id, _) = fresh.sending(1).await;
+        let who = MemberId::new(1);
+        granted(&fresh, id, who).await;
+        assert!(fresh.store.members_to_erase().await.expect("read").contains(&who));
+        assert!(fresh.store.lift_suppression(fresh.author, who, NOW).await.expect("lifted"));
+        assert_eq!(fresh.store.erasure(who).await.expect("read"), None);
+        fresh.store.cancel_broadcast(fresh.author, id, "x", NOW).await.expect("cancelled");
+        let unasked = fresh.store.erase(fresh.author, &keyring(), who, NOW).await;
+        assert!(matches!(unasked, Err(StoreError::NotFound { .. })), "{unasked:?}");
+        let onlooker = fresh.staff("viewer@example.jp", Role::Viewer).await;
+        let refused = fresh.store.ask_erasure(onlooker, who, NOW).await;
+        assert_eq!(refused.as_ref().err().and_then(rule), Some(Rule::Role), "{refused:?}");
+    }
+}

@@ -1,0 +1,430 @@
+//! Audiences: looked at, put together without a script, compared with earlier broadcasts.
+//!
+//! The form carries its own state: adding a row and counting change nothing; what is saved is what was
+//! counted. It is posted, for an address of a page has no room for many workplaces.
+
+use super::{Fault, reply, shell};
+use crate::{
+    filters::{Call, Door, Form, Routes, get, post},
+    i18n::Texts,
+    pages::{
+        AudiencePage, AudienceRow, AudiencesPage, ClauseRows, DifferencePage, DifferenceView, Differences,
+        NewAudiencePage, PeopleView, PersonView, Preview, TermRow, Times, UseView, grouped, html,
+    },
+};
+use domain::{Actor, AudienceId, BroadcastId, BroadcastState, FiscalYear, Nature, Prefecture};
+use registry::{AudienceError, Comparison, Condition};
+use store::{
+    AudienceFilter, Broadcast, Clause, Listed, Member, NamedMember, People, Reach, StoreError, Term, Test,
+};
+use warp::{Filter, http::StatusCode, reply::Response};
+
+/// Each row has four fields; a form has at most two hundred.
+const ROWS_MAX: usize = 30;
+/// Names shown of each kind of difference.
+const NAMES: u32 = 20;
+/// More uses of an audience than a society has drills in a few years.
+const USES: u32 = 20;
+
+/// Adds the pages of audiences, and the one that compares a broadcast with the one before.
+pub(super) fn add(routes: &mut Routes) {
+    let path = || warp::path!("audiences").map(|| ());
+    routes.add(get("audiences", "/audiences", Door::Staff), path(), list);
+    routes.add(post("audiences.save", "/audiences", Door::Staff), path(), save);
+    let path = warp::path!("audiences" / "new").map(|| ());
+    routes.add(get("audiences.new", "/audiences/new", Door::Staff), path, form);
+    let path = warp::path!("audiences" / "new").map(|| ());
+    routes.add(post("audiences.change", "/audiences/new", Door::Staff), path, form);
+    let path = warp::path!("audiences" / AudienceId);
+    routes.add(get("audiences.show", "/audiences/{id}", Door::Staff), path, show);
+    let path = warp::path!("broadcasts" / BroadcastId / "difference");
+    let info = get("broadcasts.difference", "/broadcasts/{id}/difference", Door::Staff);
+    routes.add(info, path, difference);
+}
+
+async fn list(call: Call, (): ()) -> Result<Response, Fault> {
+    let (t, store) = (call.texts(), &call.app.web.store);
+    let reach = Reach::Current(year(&call));
+    let mut rows = Vec::new();
+    for audience in store.audiences().await? {
+        let last = registry::uses_of_audience(store, &audience.name, 1).await?;
+        rows.push(AudienceRow {
+            id: audience.id,
+            conditions: words(t, &audience.filter),
+            count: grouped(store.audience_count(&audience.filter, reach).await?),
+            used: last.first().map(|broadcast| use_view(&call, broadcast)),
+            name: label(t, &audience.name),
+        });
+    }
+    let mut s = shell(&call, t.get("audiences-title"));
+    s.here = "members";
+    Ok(reply::html(html(&AudiencesPage { s, t, may_define: call.role().may_import(), rows })))
+}
+
+async fn show(call: Call, id: AudienceId) -> Result<Response, Fault> {
+    let (t, store) = (call.texts(), &call.app.web.store);
+    let saved = store.audiences().await?;
+    let audience = saved.into_iter().find(|audience| audience.id == id).ok_or(Fault::NotFound)?;
+    let (count, sample) = registry::sample(store, &audience.filter, year(&call)).await?;
+    let uses = registry::uses_of_audience(store, &audience.name, USES).await?;
+    let earlier: Vec<Broadcast> = uses.iter().filter(|used| compares(used)).take(1).cloned().collect();
+    let mut s = shell(&call, label(t, &audience.name));
+    s.here = "members";
+    let page = AudiencePage {
+        s,
+        t,
+        conditions: words(t, &audience.filter),
+        written: audience.filter.all.iter().map(ToString::to_string).collect(),
+        count: grouped(count),
+        sample: sample.into_iter().map(person).collect(),
+        uses: uses.iter().map(|broadcast| use_view(&call, broadcast)).collect(),
+        differences: differences(&call, fitting(&call, &audience.filter), &earlier).await?,
+    };
+    Ok(reply::html(html(&page)))
+}
+
+/// Whom a frozen broadcast adds and leaves out, against the one before.
+async fn difference(call: Call, id: BroadcastId) -> Result<Response, Fault> {
+    let (t, store) = (call.texts(), &call.app.web.store);
+    let broadcast = store.broadcast(id).await?.ok_or(Fault::NotFound)?;
+    let change = broadcast.change.ok_or(Fault::NotFound)?;
+    let earlier = store.broadcast(change.previous).await?.ok_or(Fault::NotFound)?;
+    let differences = differences(&call, People::Recipients(id), &[earlier]).await?;
+    let mut s = shell(&call, t.get("difference-page"));
+    (s.nature, s.here) = (Some(broadcast.nature), "home");
+    Ok(reply::html(html(&DifferencePage { s, t, id, subject: broadcast.subject, differences })))
+}
+
+/// The form for a new audience, and whom its conditions find once somebody counts.
+async fn form(call: Call, (): ()) -> Result<Response, Fault> {
+    let _defines = may_define(&call)?;
+    let typed = if call.form.is_empty() { &call.query } else { &call.form };
+    let wish = typed.get("do");
+    let mut rows = rows_of(typed);
+    if rows.is_empty() && wish.is_empty() {
+        rows.push(Row::new(true));
+    }
+    change(&mut rows, wish);
+    let counted = if wish == "count" { Some(filter_of(&call, &rows).await?) } else { None };
+    let (filter, mistake) = match counted {
+        Some(Ok(filter)) => (Some(filter), None),
+        Some(Err(mistake)) => (None, Some(mistake)),
+        None => (None, None),
+    };
+    Ok(reply::html(form_page(&call, &rows, filter.as_ref(), mistake).await?))
+}
+
+async fn save(call: Call, (): ()) -> Result<Response, Fault> {
+    let actor = may_define(&call)?;
+    let rows = rows_of(&call.form);
+    let filter = match filter_of(&call, &rows).await? {
+        Ok(filter) => filter,
+        Err(mistake) => return again(&call, &rows, None, mistake).await,
+    };
+    let (store, name) = (&call.app.web.store, call.form.get("name"));
+    match registry::save_audience(store, actor, name, filter.clone(), call.app.now()).await {
+        Ok(saved) => Ok(reply::see_other(&format!("/audiences/{}?said=audience-saved", saved.id))),
+        Err(error) => {
+            let mistake = mistake(call.texts(), error)?;
+            again(&call, &rows, Some(&filter), mistake).await
+        }
+    }
+}
+
+async fn again(
+    call: &Call,
+    rows: &[Row],
+    filter: Option<&AudienceFilter>,
+    mistake: String,
+) -> Result<Response, Fault> {
+    let page = form_page(call, rows, filter, Some(mistake)).await?;
+    Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+}
+
+fn may_define(call: &Call) -> Result<Actor, Fault> {
+    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
+}
+
+fn year(call: &Call) -> FiscalYear {
+    call.app.now().fiscal_year(call.app.web.settings.time_zone)
+}
+
+fn fitting<'a>(call: &Call, filter: &'a AudienceFilter) -> People<'a> {
+    People::Fitting(filter, Reach::Current(year(call)))
+}
+
+/// A row of the form as it was sent.
+struct Row {
+    /// It begins a condition; otherwise it is another alternative of the one before.
+    starts: bool,
+    field: String,
+    negated: bool,
+    values: String,
+}
+
+impl Row {
+    fn new(starts: bool) -> Self {
+        Self { starts, field: "prefecture".to_owned(), negated: false, values: String::new() }
+    }
+}
+
+fn rows_of(form: &Form) -> Vec<Row> {
+    let rows = form.all("join").zip(form.all("field")).zip(form.all("how")).zip(form.all("values"));
+    rows.take(ROWS_MAX)
+        .enumerate()
+        .map(|(n, (((join, field), how), values))| Row {
+            starts: n == 0 || join == "and",
+            field: field.to_owned(),
+            negated: how == "not",
+            values: values.to_owned(),
+        })
+        .collect()
+}
+
+/// What a button of the form asks for; `or-N` and `remove-N` name a row.
+fn change(rows: &mut Vec<Row>, wish: &str) {
+    let (what, at) = wish.split_once('-').unwrap_or((wish, ""));
+    let at = at.parse::<usize>().ok().filter(|at| *at < rows.len());
+    match (what, at) {
+        ("and", _) if rows.len() < ROWS_MAX => rows.push(Row::new(true)),
+        ("or", Some(at)) if rows.len() < ROWS_MAX => {
+            let end = (at + 1..rows.len()).find(|n| rows[*n].starts).unwrap_or(rows.len());
+            rows.insert(end, Row::new(false));
+        }
+        ("remove", Some(at)) => {
+            let gone = rows.remove(at);
+            if let Some(next) = rows.get_mut(at) {
+                next.starts |= gone.starts;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The conditions that the rows make; a mistake in words where they make none.
+async fn filter_of(call: &Call, rows: &[Row]) -> Result<Result<AudienceFilter, String>, Fault> {
+    let mut conditions: Vec<Condition> = Vec::new();
+    for row in rows {
+        if row.starts {
+            conditions.push(Condition { any: Vec::new() });
+        }
+        if let Some(last) = conditions.last_mut() {
+            let values = listed_values(&row.values);
+            last.any.push(Comparison { key: row.field.clone(), not: row.negated, values });
+        }
+    }
+    match registry::filter_from(&call.app.web.store, &conditions).await {
+        Ok(filter) => Ok(Ok(filter)),
+        Err(error) => Ok(Err(mistake(call.texts(), error)?)),
+    }
+}
+
+/// One in a line, or with commas between them.
+fn listed_values(text: &str) -> Vec<String> {
+    let values = text.split(['\n', ',', '，', '、']).map(str::trim);
+    values.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+}
+
+/// What to put right; a failure of our own stays one.
+fn mistake(t: Texts, error: AudienceError) -> Result<String, Fault> {
+    Ok(match error {
+        AudienceError::Condition | AudienceError::Value => t.get("mistake-values"),
+        AudienceError::TooManyConditions => t.get("mistake-conditions-many"),
+        AudienceError::Name => t.get("mistake-audience-name"),
+        AudienceError::Prefecture(given) => t.with("mistake-prefecture", "given", given),
+        AudienceError::UnknownField { given, .. } | AudienceError::Implied(given) => {
+            t.with("mistake-condition-field", "given", given)
+        }
+        AudienceError::SameField(key) => t.with("mistake-same-field", "field", field_label(t, &key)),
+        AudienceError::OneBroadcast(_) => t.get("mistake-broadcast-number"),
+        AudienceError::UnknownBroadcast(id) => t.with("mistake-broadcast-unknown", "id", id),
+        AudienceError::Store(StoreError::Exists { .. }) => t.get("mistake-audience-exists"),
+        AudienceError::Store(error) => return Err(error.into()),
+    })
+}
+
+async fn form_page(
+    call: &Call,
+    rows: &[Row],
+    filter: Option<&AudienceFilter>,
+    mistake: Option<String>,
+) -> Result<String, Fault> {
+    let t = call.texts();
+    let typed = if call.form.is_empty() { &call.query } else { &call.form };
+    let compare = typed.get("compare").to_owned();
+    let preview = match filter {
+        Some(filter) => Some(preview(call, filter, &compare).await?),
+        None => None,
+    };
+    let saved = call.app.web.store.audiences().await?;
+    let mut s = shell(call, t.get("audience-new"));
+    s.here = "members";
+    Ok(html(&NewAudiencePage {
+        s,
+        t,
+        clauses: clauses(rows),
+        fields: fields(call).await?,
+        audiences: saved.into_iter().map(|saved| (saved.name.clone(), label(t, &saved.name))).collect(),
+        compare,
+        name: typed.get("name").to_owned(),
+        mistake,
+        preview,
+    }))
+}
+
+fn clauses(rows: &[Row]) -> Vec<ClauseRows> {
+    let mut clauses: Vec<ClauseRows> = Vec::new();
+    for (n, row) in rows.iter().enumerate() {
+        if row.starts {
+            clauses.push(ClauseRows { rows: Vec::new(), last: n });
+        }
+        if let Some(clause) = clauses.last_mut() {
+            clause.last = n;
+            clause.rows.push(TermRow {
+                n,
+                join: if row.starts { "and" } else { "or" },
+                field: row.field.clone(),
+                negated: row.negated,
+                values: row.values.clone(),
+            });
+        }
+    }
+    clauses
+}
+
+/// Everything a condition can ask for.
+async fn fields(call: &Call) -> Result<Vec<(String, String)>, Fault> {
+    let t = call.texts();
+    let free = call.app.web.store.attribute_names().await?;
+    let mut keys: Vec<String> = ["prefecture", "facility", "role"].map(str::to_owned).into();
+    keys.extend(free);
+    keys.extend(["non-respondents-of", "reached-by"].map(str::to_owned));
+    Ok(keys.into_iter().map(|key| (key.clone(), field_label(t, &key))).collect())
+}
+
+async fn preview(call: &Call, filter: &AudienceFilter, compare: &str) -> Result<Preview, Fault> {
+    let store = &call.app.web.store;
+    let (count, sample) = registry::sample(store, filter, year(call)).await?;
+    let mut earlier = Vec::from_iter(store.last_released(Nature::Exercise).await?);
+    let uses = registry::uses_of_audience(store, compare, USES).await?;
+    let used = uses.into_iter().find(compares);
+    earlier.extend(used.filter(|used| earlier.iter().all(|known| known.id != used.id)));
+    Ok(Preview {
+        conditions: words(call.texts(), filter),
+        count: grouped(count),
+        sample: sample.into_iter().map(person).collect(),
+        differences: differences(call, fitting(call, filter), &earlier).await?,
+    })
+}
+
+/// A test reaches the test roster, whatever the audience; who was left out by a cancellation is
+/// nobody who left.
+fn compares(broadcast: &Broadcast) -> bool {
+    broadcast.nature != Nature::Test && broadcast.state != BroadcastState::Cancelled
+}
+
+/// The fragment that compares people with those of each of these broadcasts.
+async fn differences(call: &Call, people: People<'_>, earlier: &[Broadcast]) -> Result<String, Fault> {
+    let t = call.texts();
+    let mut all = Vec::new();
+    for broadcast in earlier {
+        let found = call.app.web.store.difference(people, broadcast.id, NAMES).await?;
+        let used = use_view(call, broadcast);
+        let title = [("subject", used.subject), ("id", used.id.to_string()), ("at", used.at)];
+        all.push(DifferenceView {
+            title: t.format("difference-title", &title),
+            kinds: vec![
+                people_view(t, t.with("difference-joined", "n", grouped(found.joined.total)), found.joined),
+                people_view(t, t.with("difference-left", "n", grouped(found.left.total)), found.left),
+                people_view(
+                    t,
+                    t.with("difference-never", "n", grouped(found.never_mailed.total)),
+                    found.never_mailed,
+                ),
+            ],
+        });
+    }
+    Ok(html(&Differences { t, all }))
+}
+
+fn people_view(t: Texts, title: String, listed: Listed) -> PeopleView {
+    let more = listed.total.saturating_sub(listed.first.len() as u64);
+    let named = |member: NamedMember| PersonView {
+        id: member.id,
+        name: member
+            .known_as
+            .map_or_else(|| t.get("reply-member-gone"), |(number, name)| format!("{number} {name}")),
+        place: String::new(),
+    };
+    PeopleView {
+        title,
+        first: listed.first.into_iter().map(named).collect(),
+        rest: (more > 0).then(|| t.with("difference-more", "n", grouped(more))),
+    }
+}
+
+fn person(member: Member) -> PersonView {
+    let data = member.data;
+    let prefecture = data.prefecture.map_or("", Prefecture::name);
+    PersonView {
+        id: member.id,
+        name: format!("{} {}", data.member_no, data.name),
+        place: format!("{prefecture} {}", data.facility).trim().to_owned(),
+    }
+}
+
+fn use_view(call: &Call, broadcast: &Broadcast) -> UseView {
+    let times = Times { zone: call.app.web.settings.time_zone, texts: call.texts() };
+    UseView {
+        id: broadcast.id,
+        nature: broadcast.nature,
+        subject: broadcast.subject.clone(),
+        at: broadcast.released_at.map(|at| times.long(at)).unwrap_or_default(),
+        recipients: grouped(broadcast.recipients),
+    }
+}
+
+/// An audience's name as people read it.
+fn label(t: Texts, name: &str) -> String {
+    if name == "all" { t.get("audience-all") } else { name.to_owned() }
+}
+
+fn field_label(t: Texts, key: &str) -> String {
+    match key {
+        "prefecture" => t.get("prefecture"),
+        "facility" => t.get("facility"),
+        "role" => t.get("duty"),
+        "non-respondents-of" => t.get("field-non-respondents"),
+        "reached-by" => t.get("field-reached"),
+        free => free.to_owned(),
+    }
+}
+
+/// The conditions in words, one each; without any it is everybody.
+fn words(t: Texts, filter: &AudienceFilter) -> Vec<String> {
+    if filter.all.is_empty() {
+        return vec![t.get("audience-all")];
+    }
+    filter.all.iter().map(|clause| clause_words(t, clause)).collect()
+}
+
+fn clause_words(t: Texts, clause: &Clause) -> String {
+    let terms: Vec<String> = clause.any.iter().map(|term| term_words(t, term)).collect();
+    terms.join(&format!(" {} ", t.get("term-or")))
+}
+
+fn term_words(t: Texts, term: &Term) -> String {
+    let (field, values) = (field_label(t, term.test.key()), term.test.values().join("・"));
+    match (&term.test, term.not) {
+        (Test::NonRespondentsOf(id), false) => t.with("audience-non-respondents", "id", id),
+        (Test::NonRespondentsOf(id), true) => t.with("audience-not-non-respondents", "id", id),
+        (Test::ReachedBy(id), false) => t.with("audience-reached", "id", id),
+        (Test::ReachedBy(id), true) => t.with("audience-not-reached", "id", id),
+        (Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. }, false) => {
+            t.with2("term-is", "field", field, "values", values)
+        }
+        (Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. }, true) => {
+            t.with2("term-not", "field", field, "values", values)
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Rosters by the dashboard: looked at, confirmed, written; and files that are none.
+
+use crate::site::{Answer, Browser, Site, between, encode};
+use domain::Role;
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+const HEADINGS: &str = "会員番号,氏名,メールアドレス,施設名";
+
+/// Every file of `tests/fixtures/bad_rosters`, and what a person is told in Japanese and in English.
+const BAD: [(&str, &str, &str); 20] = [
+    ("archive.zip", "Excel ではない ZIP ファイル", "a ZIP file that is no Excel workbook"),
+    ("blank.csv", "空です", "it is empty"),
+    ("cut-off-workbook.xlsx", "Excel ファイルとして読めません", "cannot be read as an Excel workbook"),
+    (
+        "damaged-shift_jis.csv",
+        "4行目に、Shift_JIS として",
+        "Row 4 has characters that are not readable as Shift_JIS",
+    ),
+    ("damaged-utf8.csv", "3行目に、UTF-8 として", "Row 3 has characters that are not readable as UTF-8"),
+    ("document.pdf", "これはPDFです", "This is a PDF"),
+    ("empty-workbook.xlsx", "空です", "it is empty"),
+    ("empty.csv", "空です", "it is empty"),
+    ("letter.rtf", "Word の文書", "a Word document"),
+    ("many-columns.csv", "見出しが100個を超えています", "more than 100 headings"),
+    (
+        "missing-heading.csv",
+        "見出し「会員番号 (member_no)」がありません",
+        "The heading 会員番号 (member_no) is missing",
+    ),
+    ("no-headings.csv", "1行目が見出しではありません", "The first row holds no headings"),
+    ("not-one-row.csv", "取り込める行がありません", "Not one row can be taken"),
+    ("old-excel.xls", "古い形式の Excel ファイル", "an old Excel file (.xls)"),
+    ("only-headings.csv", "会員の行がありません", "headings, but no members"),
+    ("open-quotation.csv", "2行目のセルが長すぎます", "A cell in row 2 is far too long"),
+    ("picture.csv", "文字のファイルではない", "not a text"),
+    ("reserved-heading.csv", "見出し「link」は", "A column cannot be called “link”"),
+    (
+        "same-heading-twice.csv",
+        "「メールアドレス」と「Email」は同じ意味です",
+        "“メールアドレス” and “Email” mean the same",
+    ),
+    ("web-page.csv", "Web ページまたは XML", "a web page or XML"),
+];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/bad_rosters")
+}
+
+fn fields<'a>(browser: &'a Browser, mode: &'a str) -> [(&'a str, &'a str); 3] {
+    [("form_token", &browser.form_token), ("mode", mode), ("year", "2026")]
+}
+
+/// The page that a person sees after sending a file.
+async fn after_upload(site: &Site, browser: &Browser, lang: &str, mode: &str, file: (&str, &[u8])) -> Answer {
+    let cookies = format!("{}; hansho_language={lang}", browser.cookie);
+    let answer = site.upload(&cookies, &fields(browser, mode), file).await;
+    match answer.headers.get("location") {
+        Some(place) => site.request(&format!("GET {place}"), &[("Cookie", &cookies)], "").await,
+        None => answer,
+    }
+}
+
+/// Sends a roster that can be planned; the path of its plan.
+async fn planned(site: &Site, browser: &Browser, mode: &str, text: &str) -> String {
+    let answer = site.upload(&browser.cookie, &fields(browser, mode), ("名簿.csv", text.as_bytes())).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    answer.headers["location"].clone()
+}
+
+async fn registry(site: &Site) -> String {
+    let members = site.store.members_with_years(domain::MemberId::new(0), 1_000).await.expect("members");
+    format!("{members:?}")
+}
+
+#[tokio::test]
+async fn every_file_that_is_no_roster_is_explained_and_changes_nothing() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let before = registry(&site).await;
+    let entries = fs::read_dir(folder()).expect("the folder of bad rosters");
+    let there: BTreeSet<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let told: BTreeSet<String> = BAD.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(there, told, "each has its words");
+    for (name, japanese, english) in BAD {
+        let file = fs::read(folder().join(name)).expect("a file");
+        for (lang, words) in [("ja", japanese), ("en", english)] {
+            let page = after_upload(&site, &browser, lang, "full", (name, &file)).await;
+            assert!(page.body.contains(words), "{name}: {words:?} in {}", page.body);
+            assert!(!page.body.contains("取り込む</button>"), "{name} cannot be imported");
+        }
+    }
+    assert_eq!(registry(&site).await, before);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn every_row_that_is_not_taken_has_its_reason() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let file = fs::read(folder().join("not-one-row.csv")).expect("a file");
+    let answer = site.upload(&browser.cookie, &fields(&browser, "merge"), ("x.csv", &file)).await;
+    let page = site.get_as(&browser, &format!("{}?show=rejected", answer.headers["location"])).await.body;
+    for words in [
+        "2行目",
+        "会員番号がないか",
+        "氏名がないか",
+        "@ は1つだけ",
+        "年度を読み取れません",
+        "正会員・賛助会員",
+        "#REF!",
+        "見出しより多くのセル",
+    ] {
+        assert!(page.contains(words), "{words:?} in {page}");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_roster_is_looked_at_field_by_field_before_it_is_written() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let text = format!(
+        "{HEADINGS}\nK00000,会員 0,member0@example.jp,中央病院\nK00001,会員 1,new@example.jp,第1病院\n\
+         Ｋ9,新人 花子,hanako@gamil.com,第九病院\nK00002,会員 2,broken@@example.jp,第2病院\n"
+    );
+    let before = registry(&site).await;
+    let plan = planned(&site, &browser, "merge", &text).await;
+    let page = site.get_as(&browser, &plan).await.body;
+    for words in [
+        "<del>第0病院</del> → <ins>中央病院</ins>",
+        "<del>member1@example.jp</del> → <ins>new@example.jp</ins>",
+        "変更 2",
+        "追加 1",
+        "取り込めない行 1",
+        "確認したい行 1",
+        "会員番号 1",
+        "この内容で取り込む",
+    ] {
+        assert!(page.contains(words), "{words:?} in {page}");
+    }
+    let noted = site.get_as(&browser, &format!("{plan}?show=noted")).await.body;
+    assert!(noted.contains("「gmail.com」ではありませんか"), "{noted}");
+    assert_eq!(registry(&site).await, before, "looking changes nothing");
+    let done = site.post_as(&browser, &format!("{plan}/apply"), "").await;
+    assert_eq!(done.headers["location"], format!("{plan}?said=imported"));
+    let member = site.store.member_by_no(&"K9".parse().expect("a number")).await.expect("read");
+    assert_eq!(member.expect("added").member.data.name, "新人 花子");
+    let after = site.get_as(&browser, &plan).await.body;
+    assert!(after.contains("取り込み済み") && !after.contains("新人 花子"), "{after}");
+    let again = planned(&site, &browser, "merge", &text).await;
+    let again = site.get_as(&browser, &again).await.body;
+    assert!(again.contains("変更 0") && again.contains("追加 0"), "{again}");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn where_many_would_leave_a_second_person_confirms() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let author = site.sign_in(Role::Coordinator).await;
+    let mut text = format!("{HEADINGS}\n");
+    for n in 0..30 {
+        text += &format!("K{n:05},会員 {n},other{n}@example.jp,第{n}病院\n");
+    }
+    let plan = planned(&site, &author, "full", &text).await;
+    let page = site.get_as(&author, &plan).await.body;
+    assert!(page.contains("20人が 2026年度の会員から外れます"), "{page}");
+    assert!(!page.contains("この内容で取り込む") && !page.contains("取り込みを認める"), "{page}");
+    let leavers = site.get_as(&author, &format!("{plan}?show=left")).await.body;
+    assert!(leavers.contains("K00049 会員 49") && !leavers.contains("K00029"), "{leavers}");
+    for step in ["apply", "confirm"] {
+        assert_eq!(site.post_as(&author, &format!("{plan}/{step}"), "").await.status, 403, "{step}");
+    }
+
+    let approver = site.sign_in(Role::Approver).await;
+    let seen = site.get_as(&approver, &plan).await.body;
+    assert!(seen.contains("取り込みを認める") && !seen.contains("other1@example.jp"), "{seen}");
+    let confirmed = site.post_as(&approver, &format!("{plan}/confirm"), "").await;
+    assert_eq!(confirmed.status, 303, "{}", confirmed.body);
+    assert_eq!(site.post_as(&approver, &format!("{plan}/apply"), "").await.status, 403);
+    assert!(site.get_as(&author, &plan).await.body.contains("この内容で取り込む"));
+    assert_eq!(site.post_as(&author, &format!("{plan}/apply"), "").await.status, 303);
+    let year = domain::FiscalYear::new(2026);
+    assert_eq!(site.store.member_counts(year).await.expect("counts").current, 30);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn headings_of_ones_own_are_explained_once() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let file = fs::read(folder().join("missing-heading.csv")).expect("a file");
+    let page = after_upload(&site, &browser, "ja", "merge", ("名簿.csv", &file)).await;
+    assert_eq!(page.status, 422);
+    assert!(
+        page.body.contains("見出しの意味を選ぶ") && page.body.contains("value=\"連絡先\""),
+        "{}",
+        page.body
+    );
+    let form = ["番号", "氏名", "連絡先"].map(|heading| format!("heading={}", encode(heading)));
+    let form = format!("{}&meaning=member_no&{}&meaning=&{}&meaning=address", form[0], form[1], form[2]);
+    assert_eq!(site.post_as(&browser, "/imports/columns", &form).await.status, 303);
+    let page = after_upload(&site, &browser, "ja", "merge", ("名簿.csv", &file)).await;
+    assert!(page.body.contains("追加 1"), "{}", page.body);
+    let bad = format!("heading={}&meaning=password", encode("番号"));
+    assert_eq!(site.post_as(&browser, "/imports/columns", &bad).await.status, 400);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_file_is_taken_from_our_own_form_only() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let other = site.sign_in(Role::Engineer).await;
+    let file = ("x.csv", "会員番号,氏名,メールアドレス\n1,a,a@example.jp\n".as_bytes());
+    let rest = [("mode", "merge"), ("year", "2026")];
+    let without = site.upload(&browser.cookie, &rest, file).await;
+    assert_eq!(without.status, 403);
+    let foreign = [("form_token", other.form_token.as_str()), rest[0], rest[1]];
+    assert_eq!(site.upload(&browser.cookie, &foreign, file).await.status, 403);
+    assert_eq!(site.upload("", &fields(&browser, "merge"), file).await.status, 303);
+    let viewer = site.sign_in(Role::Viewer).await;
+    assert_eq!(site.upload(&viewer.cookie, &fields(&viewer, "merge"), file).await.status, 403);
+    assert_eq!(site.get_as(&viewer, "/imports").await.status, 403);
+    let page = site.get_as(&browser, "/imports").await.body;
+    assert!(!page.contains("x.csv"), "nothing was planned: {page}");
+    assert_eq!(between(&page, "enctype=\"", "\""), "multipart/form-data");
+    site.end().await;
+}

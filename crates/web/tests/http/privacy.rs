@@ -1,0 +1,79 @@
+//! Erasing a person and taking one person's data out, over real sockets.
+
+use crate::site::Site;
+use domain::{RequestKind, Role, TokenKind};
+
+#[tokio::test]
+async fn an_erasure_is_confirmed_by_name_and_its_way_is_shown() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    let path = format!("/members/{}/erase", site.members[1]);
+    let page = site.get_as(&office, &format!("/members/{}", site.members[1])).await;
+    assert!(page.body.contains(&path), "{}", page.body);
+    let asked = site.get_as(&office, &path).await;
+    assert_eq!(asked.status, 200);
+    assert!(asked.body.contains("K00001 会員 1"), "{}", asked.body);
+    assert!(site.store.erasures(10).await.expect("read").is_empty(), "looking erases nobody");
+
+    let done = site.post_as(&office, &path, "").await;
+    assert_eq!((done.status, done.headers["location"].as_str()), (303, "/retention?said=erasure-asked"));
+    let shown = site.get_as(&office, "/retention?said=erasure-asked").await;
+    assert!(
+        shown.body.contains("K00001 会員 1") && shown.body.contains("お知らせの終了待ち"),
+        "{}",
+        shown.body
+    );
+    assert!(shown.body.contains("400日"), "the periods stand there too");
+    for role in [Role::Viewer, Role::Approver] {
+        let onlooker = site.sign_in(role).await;
+        for path in ["/retention", path.as_str()] {
+            assert_eq!(site.get_as(&onlooker, path).await.status, 403, "{path}");
+        }
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn one_person_s_data_leave_by_an_action_that_is_recorded() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    let path = format!("/members/{}/export", site.members[0]);
+    assert_eq!(site.get_as(&office, &path).await.status, 405);
+    let file = site.post_as(&office, &path, "").await;
+    assert_eq!(file.status, 200);
+    assert_eq!(file.headers["content-type"], "application/json");
+    assert!(file.headers["content-disposition"].starts_with("attachment"));
+    for word in ["K00000", "member0@example.jp", "第0病院", "無事です。", "\"notices\""] {
+        assert!(file.body.contains(word), "{word}: {}", file.body);
+    }
+    assert!(!file.body.contains("member1@example.jp"), "nobody else's");
+    let log = site.store.audit_entries(0, 1_000).await.expect("read");
+    let last = log.last().expect("an entry");
+    assert_eq!(
+        (last.action.as_str(), last.object.clone()),
+        ("member-exported", format!("member:{}", site.members[0]))
+    );
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_member_s_wish_to_be_erased_opens_a_request_and_erases_nobody() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let link = site.link(TokenKind::Unsubscribe, site.members[0]);
+    let page = site.get(&link).await;
+    assert!(page.body.contains(&format!("action=\"{link}/erasure\"")), "{}", page.body);
+    assert!(site.store.open_requests(None, 10).await.expect("listed").is_empty(), "looking asks nothing");
+    assert_eq!(site.post(&format!("{link}/erasure"), "").await.status, 200);
+    let open = site.store.open_requests(None, 10).await.expect("listed");
+    assert_eq!(open.iter().map(|request| request.kind).collect::<Vec<_>>(), [RequestKind::Erasure]);
+    assert!(site.store.erasures(10).await.expect("read").is_empty());
+
+    let office = site.sign_in(Role::Coordinator).await;
+    let form = format!("request={}&kind=erasure&decision=granted", open[0].id);
+    let confirm = site.post_as(&office, "/requests/confirm", &form).await;
+    assert!(confirm.body.contains("削除は元に戻せません"), "{}", confirm.body);
+    assert_eq!(site.post_as(&office, "/requests", &form).await.status, 303);
+    let asked = site.store.erasures(10).await.expect("read");
+    assert_eq!(asked.iter().map(|erasure| erasure.member).collect::<Vec<_>>(), [site.members[0]]);
+    site.end().await;
+}
