@@ -1,7 +1,6 @@
 //! A real installation from `init` to the correction, by the command line alone.
 
-use chrono_tz::Asia::Tokyo;
-use domain::{BroadcastState, Clock, Timestamp};
+use domain::{BroadcastState, Clock, FiscalCalendar, Timestamp};
 use hansho_tests::{Broadcast, PATIENCE, Society};
 use rehearsal::{
     relay::{Script, Verdict},
@@ -51,7 +50,7 @@ async fn from_roster_to_correction(database: Option<TestDatabase>) {
 
 async fn an_office_roster_is_planned_and_then_imported(society: &Society) {
     let roster = society.path("会員名簿.csv");
-    let fiscal_year = SystemClock.now().fiscal_year(Tokyo);
+    let fiscal_year = FiscalCalendar::JAPAN.year_at(SystemClock.now());
     let plan = RosterPlan { members: MEMBERS, fiscal_year, seed: 2020 };
     let expected: RosterExpectation = write_roster(&roster, &plan).expect("a roster can be written");
     let file = roster.display().to_string();

@@ -55,7 +55,7 @@ pub use retry::retry_wait;
 pub use span::{Span, SpanError};
 pub use spreadsheet::spreadsheet_safe;
 pub use staff::{Actor, Role};
-pub use time::{Clock, FiscalYear, Timestamp};
+pub use time::{Clock, FiscalCalendar, FiscalYear, Timestamp};
 pub use token::{Keyring, RecipientToken, TokenError, TokenKey, TokenKind};
 
 /// A text is none of the words an enum or format knows; the message lists what is known.

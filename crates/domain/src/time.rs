@@ -60,14 +60,6 @@ impl Timestamp {
         self.utc().with_timezone(&zone)
     }
 
-    /// The fiscal year this moment falls into, in that zone.
-    #[must_use]
-    pub fn fiscal_year(self, zone: Tz) -> FiscalYear {
-        let local = self.in_zone(zone);
-        let year = local.year();
-        FiscalYear::new(if local.month() >= 4 { year } else { year - 1 })
-    }
-
     fn utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
@@ -79,19 +71,41 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// A Japanese fiscal year, named by the calendar year of its first month (April to March).
+/// When fiscal years begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FiscalCalendar {
+    /// Whose midnight counts.
+    pub zone: Tz,
+    /// From 1; most societies of Japan begin in April.
+    pub first_month: u32,
+}
+
+impl FiscalCalendar {
+    /// April to March, by Japan's clocks.
+    pub const JAPAN: Self = Self { zone: Tz::Asia__Tokyo, first_month: 4 };
+
+    /// The fiscal year that a moment falls into.
+    #[must_use]
+    pub fn year_at(self, moment: Timestamp) -> FiscalYear {
+        let local = moment.in_zone(self.zone);
+        let year = local.year();
+        FiscalYear::new(if local.month() >= self.first_month { year } else { year - 1 })
+    }
+}
+
+/// A fiscal year, named by the calendar year of its first month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct FiscalYear(i32);
 
 impl FiscalYear {
-    /// The fiscal year that begins in April of `year`.
+    /// The fiscal year that begins in `year`.
     #[must_use]
     pub const fn new(year: i32) -> Self {
         Self(year)
     }
 
-    /// The calendar year of its April.
+    /// The calendar year of its first month.
     #[must_use]
     pub const fn get(self) -> i32 {
         self.0
@@ -110,10 +124,13 @@ mod tests {
 
     #[test]
     fn the_fiscal_year_turns_at_midnight_of_the_first_of_april_in_japan() {
-        let zone = chrono_tz::Asia::Tokyo;
         let before = Timestamp::parse_rfc3339("2026-03-31T23:59:59.999+09:00").expect("a time");
         let after = Timestamp::parse_rfc3339("2026-04-01T00:00:00+09:00").expect("a time");
-        assert_eq!(before.fiscal_year(zone).get(), 2025);
-        assert_eq!(after.fiscal_year(zone).get(), 2026);
+        assert_eq!(FiscalCalendar::JAPAN.year_at(before).get(), 2025);
+        assert_eq!(FiscalCalendar::JAPAN.year_at(after).get(), 2026);
+        let by_calendar = FiscalCalendar { first_month: 1, ..FiscalCalendar::JAPAN };
+        assert_eq!(by_calendar.year_at(before).get(), 2026);
+        let from_july = FiscalCalendar { first_month: 7, ..FiscalCalendar::JAPAN };
+        assert_eq!(from_july.year_at(after).get(), 2025);
     }
 }

@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use broadcaster::{Manners, RelayUrl, UnknownPolicy};
 use domain::{
-    EmailAddress, Nature, Rate, RetentionPeriods, Span, SpanError, database_url_in, replies_url_beside,
+    EmailAddress, FiscalCalendar, Nature, Rate, RetentionPeriods, Span, SpanError, database_url_in,
+    replies_url_beside,
 };
 use figment::{
     Figment,
@@ -55,6 +56,8 @@ pub(crate) struct Site {
     pub(crate) environment: Environment,
     #[serde(default = "tokyo")]
     pub(crate) time_zone: chrono_tz::Tz,
+    #[serde(default)]
+    fiscal_year_starts: Month,
     #[serde(default)]
     pub(crate) language: Language,
     #[serde(default = "actual_only")]
@@ -284,6 +287,25 @@ impl Secret {
     }
 }
 
+/// A month of the year, from 1.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+struct Month(u32);
+
+impl Default for Month {
+    fn default() -> Self {
+        Self(FiscalCalendar::JAPAN.first_month)
+    }
+}
+
+impl TryFrom<u32> for Month {
+    type Error = &'static str;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        if (1..=12).contains(&number) { Ok(Self(number)) } else { Err("a month is a number from 1 to 12") }
+    }
+}
+
 fn tokyo() -> chrono_tz::Tz {
     chrono_tz::Asia::Tokyo
 }
@@ -447,6 +469,11 @@ impl Config {
             Some(url) => Ok(database_url_in(&url.read(&self.folder)?, &self.folder)),
             None => self.replies_url(),
         }
+    }
+
+    /// When fiscal years begin.
+    pub(crate) fn calendar(&self) -> FiscalCalendar {
+        FiscalCalendar { zone: self.site.time_zone, first_month: self.site.fiscal_year_starts.0 }
     }
 
     /// `[retention]`.

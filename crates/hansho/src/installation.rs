@@ -143,7 +143,7 @@ fn desk_settings(config: &Config) -> DeskSettings {
         rates: config.relay.rates.clone(),
         connections: config.relay.connections,
         one_click_unsubscribe: config.broadcast.one_click_unsubscribe,
-        time_zone: config.site.time_zone,
+        calendar: config.calendar(),
     }
 }
 

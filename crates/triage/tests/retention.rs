@@ -1,11 +1,10 @@
 //! Nothing of an erased person is left in either database, and everything else stays, on both
 //! engines.
 
-use chrono_tz::Asia::Tokyo;
 use domain::{
-    Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, Frozen, Keyring, MemberId, MemberStatus,
-    Nature, Prefecture, ReplyClass, RequestKind, RetentionPeriods, Role, SmtpReply, Span, StaffId, Timestamp,
-    TokenKey,
+    Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, FiscalCalendar, Frozen, Keyring, MemberId,
+    MemberStatus, Nature, Prefecture, ReplyClass, RequestKind, RetentionPeriods, Role, SmtpReply, Span,
+    StaffId, Timestamp, TokenKey,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyEraser};
 use sea_orm::{ConnectionTrait, Statement};
@@ -180,7 +179,7 @@ impl House {
     /// Imports these rows for the present fiscal year.
     async fn imports(&self, rows: &str) {
         let (now, file) = (self.clock.now(), format!("会員番号,氏名,メールアドレス\n{rows}"));
-        import_roster(&self.store, &file, now.fiscal_year(Tokyo), now).await;
+        import_roster(&self.store, &file, FiscalCalendar::JAPAN.year_at(now), now).await;
     }
 
     fn is_postgres(&self) -> bool {
@@ -233,7 +232,7 @@ async fn roster(store: &Store, now: Timestamp) -> (MemberId, MemberId) {
         let MemberData { member_no, name, kana, facility, duty, .. } = &data;
         file += &format!("{member_no},{name},{kana},{address},{prefecture},{facility},{duty},{phone}\n");
     }
-    import_roster(store, &file, now.fiscal_year(Tokyo), now).await;
+    import_roster(store, &file, FiscalCalendar::JAPAN.year_at(now), now).await;
     let members = store.members_with_years(MemberId::new(0), 10).await.expect("members");
     let id = |number: &str| {
         let found = members.iter().find(|known| known.member.data.member_no.as_str() == number);

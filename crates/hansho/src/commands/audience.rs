@@ -18,7 +18,7 @@ struct Answer {
 pub(super) async fn run(installation: &Installation, command: AudienceCommand, format: Format) -> Result<()> {
     let store = &installation.store;
     let now = installation.clock.now();
-    let year = now.fiscal_year(installation.config.site.time_zone);
+    let year = installation.config.calendar().year_at(now);
     let answer = async |name: &str| -> Result<Answer> {
         let view = show_audience(store, name, year).await?;
         let conditions = view.audience.filter.all.iter().map(ToString::to_string).collect();

@@ -52,7 +52,7 @@ pub(crate) async fn planned(
     mode: ImportMode,
 ) -> Result<ImportReport> {
     let (store, now) = (&installation.store, installation.clock.now());
-    let year = fiscal_year.unwrap_or_else(|| now.fiscal_year(installation.config.site.time_zone));
+    let year = fiscal_year.unwrap_or_else(|| installation.config.calendar().year_at(now));
     let remembered = store.column_meanings().await?;
     let opened = File::open(file).with_context(|| format!("the roster {} cannot be read", file.display()))?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

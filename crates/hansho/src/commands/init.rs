@@ -68,6 +68,7 @@ contact = {contact}                 # stands under every notice
 public_url = "http://127.0.0.1:8080" # base of every link: set the https:// address members reach
 environment = "production"           # "rehearsal" allows a capture relay on this machine only
 time_zone = "Asia/Tokyo"
+# fiscal_year_starts = 4             # the month; audiences hold members of the present fiscal year
 language = "ja"
 # prove_membership = ["actual"]      # whose answer pages first ask for the end of the member's number; [] = none
 key_file = "hansho.key"              # signs links and reply addresses; keep a copy, never change the first line's meaning

@@ -6,7 +6,7 @@ mod preflight;
 pub use preflight::PreflightAnswer;
 
 use domain::{
-    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, Keyring, Nature,
+    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, FiscalCalendar, Keyring, Nature,
     QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
 use notice::{
@@ -43,8 +43,8 @@ pub struct DeskSettings {
     pub connections: u32,
     /// Whether mail programs are offered the button of RFC 8058.
     pub one_click_unsubscribe: bool,
-    /// For the fiscal year.
-    pub time_zone: chrono_tz::Tz,
+    /// Whose members audiences are drawn from.
+    pub calendar: FiscalCalendar,
 }
 
 /// What an author writes.

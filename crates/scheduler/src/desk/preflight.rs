@@ -94,7 +94,7 @@ impl Desk {
 
     async fn audience_of(&self, broadcast: &Broadcast) -> Result<Vec<SnapshotMember>, DeskError> {
         let spec = self.audience_spec(broadcast)?;
-        let year = self.clock.now().fiscal_year(self.settings.time_zone);
+        let year = self.settings.calendar.year_at(self.clock.now());
         Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
     }
 

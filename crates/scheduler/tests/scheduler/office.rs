@@ -1,8 +1,8 @@
 //! A desk over a fresh registry, and the people at it.
 
 use domain::{
-    Actor, Approved, BroadcastId, BroadcastState, Clock, DeliveryEvent, Frozen, Keyring, Nature, Rate, Role,
-    SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey,
+    Actor, Approved, BroadcastId, BroadcastState, Clock, DeliveryEvent, FiscalCalendar, Frozen, Keyring,
+    Nature, Rate, Role, SignaturesRequired, SmtpReply, StaffId, Timestamp, TokenKey,
 };
 use registry::AudienceSpec;
 use scheduler::{Desk, DeskError, DeskSettings, NewNotice, PreflightAnswer};
@@ -76,7 +76,7 @@ impl Office {
     }
 
     pub(crate) async fn import(&self, roster: &str) {
-        let year = self.start.fiscal_year(chrono_tz::Asia::Tokyo);
+        let year = FiscalCalendar::JAPAN.year_at(self.start);
         let file = roster.replace("YEAR", &year.to_string());
         import_roster(self.store(), &file, year, self.start).await;
     }
@@ -213,7 +213,7 @@ pub(crate) fn settings() -> DeskSettings {
         rates: vec!["10/s".parse::<Rate>().expect("a rate")],
         connections: 8,
         one_click_unsubscribe: false,
-        time_zone: chrono_tz::Asia::Tokyo,
+        calendar: FiscalCalendar::JAPAN,
     }
 }
 

@@ -146,7 +146,7 @@ fn may_define(call: &Call) -> Result<Actor, Fault> {
 }
 
 fn year(call: &Call) -> FiscalYear {
-    call.app.now().fiscal_year(call.app.web.settings.time_zone)
+    call.app.web.desk.settings().calendar.year_at(call.app.now())
 }
 
 fn fitting<'a>(call: &Call, filter: &'a AudienceFilter) -> People<'a> {

@@ -272,7 +272,7 @@ async fn find(call: &Call, plan: i64) -> Result<Import, Fault> {
 }
 
 fn year(call: &Call) -> FiscalYear {
-    call.app.now().fiscal_year(call.app.web.settings.time_zone)
+    call.app.web.desk.settings().calendar.year_at(call.app.now())
 }
 
 fn note(call: &Call, plan: i64, progress: Progress) {

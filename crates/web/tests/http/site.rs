@@ -2,9 +2,9 @@
 //! sent and half answered, one draft, one reply.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, DeliveryEvent, ExerciseId, ExerciseState, Keyring, MemberId, Nature,
-    PREFECTURES, RecipientToken, ReplyClass, Role, SignaturesRequired, SmtpReply, StaffId, Timestamp,
-    TokenKey, TokenKind,
+    Actor, Approved, BroadcastId, Clock, DeliveryEvent, ExerciseId, ExerciseState, FiscalCalendar, Keyring,
+    MemberId, Nature, PREFECTURES, RecipientToken, ReplyClass, Role, SignaturesRequired, SmtpReply, StaffId,
+    Timestamp, TokenKey, TokenKind,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use registry::AudienceSpec;
@@ -348,7 +348,7 @@ fn desk_settings() -> DeskSettings {
         rates: vec!["10/s".parse().expect("a rate")],
         connections: 4,
         one_click_unsubscribe: false,
-        time_zone: chrono_tz::Asia::Tokyo,
+        calendar: FiscalCalendar::JAPAN,
     }
 }
 
@@ -381,7 +381,7 @@ async fn roster(store: &Store, now: Timestamp, count: u32) -> Vec<MemberId> {
 }
 
 async fn import(store: &Store, now: Timestamp, file: String) {
-    import_roster(store, &file, now.fiscal_year(chrono_tz::Asia::Tokyo), now).await;
+    import_roster(store, &file, FiscalCalendar::JAPAN.year_at(now), now).await;
 }
 
 pub(crate) fn reply(broadcast: BroadcastId, member: MemberId, now: Timestamp) -> NewReply {

@@ -282,7 +282,7 @@ async fn hire(installation: &Installation) -> Result<Vec<Player>> {
 
 async fn import_roster(installation: &Installation, dir: &Path, members: u32) -> Result<String> {
     let file: PathBuf = dir.join("roster-shift_jis.csv");
-    let fiscal_year = installation.clock.now().fiscal_year(installation.config.site.time_zone);
+    let fiscal_year = installation.config.calendar().year_at(installation.clock.now());
     let wanted = RosterPlan { members: members as usize, fiscal_year, seed: SEED };
     let expected = write_roster(&file, &wanted)?;
     let actor = Actor::LocalEngineer;

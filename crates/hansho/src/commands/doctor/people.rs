@@ -23,7 +23,7 @@ pub(super) async fn check(installation: &Installation, findings: &mut Findings) 
     }
     let now = installation.clock.now();
     let config = &installation.config;
-    let reach = Reach::Current(now.fiscal_year(config.site.time_zone));
+    let reach = Reach::Current(config.calendar().year_at(now));
     let members = installation.store.audience_count(&AudienceFilter::default(), reach).await?;
     let cap = config.broadcast.daily_cap;
     let forecast = notice::preflight::forecast(members, &config.relay.rates, config.relay.connections, now);
