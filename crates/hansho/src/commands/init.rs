@@ -56,7 +56,6 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 fn template(organization: &str, admin: &EmailAddress) -> String {
-    let quoted = |text: &str| toml_string(text);
     let domain = admin.domain();
     format!(
         r#"# hansho (半鐘). Every key can be set by environment: HANSHO_RELAY__URL=…
@@ -120,10 +119,10 @@ left_members = "400d"                # withdrawn, or no member for two years: er
 # [pickup]                           # where no MX can point here: a mailbox that takes every address of sink.domain
 # url = "imaps://user:password@imap.example.jp"  # @ in the user as %40; needs sink.protocol = "lmtp"
 "#,
-        organization = quoted(organization),
-        contact = quoted(&admin.reveal()),
-        from = quoted(&format!("訓練本部 <drill@{domain}>")),
-        sink_domain = quoted(&format!("reply.{domain}")),
+        organization = toml_string(organization),
+        contact = toml_string(&admin.reveal()),
+        from = toml_string(&format!("訓練本部 <drill@{domain}>")),
+        sink_domain = toml_string(&format!("reply.{domain}")),
     )
 }
 
