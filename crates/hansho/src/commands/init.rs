@@ -115,7 +115,6 @@ replies = "400d"                     # mails that came back
 recipients = "1100d"                 # addresses and names in the ledger, from a broadcast's end; its counts stay
 left_members = "400d"                # withdrawn, or no member for two years: erased, 14 days after notice on the dashboard
 # replies_url = "postgres://hansho_retention:password@host/database"  # a role that may only delete (deploy/roles.sql)
-
 # [pickup]                           # where no MX can point here: a mailbox that takes every address of sink.domain
 # url = "imaps://user:password@imap.example.jp"  # @ in the user as %40; needs sink.protocol = "lmtp"
 "#,
