@@ -354,6 +354,10 @@ impl Planning<'_> {
             after = Some(last.member_no.clone());
             let planned: Vec<PlannedMember> = page.iter().map(|staged| self.planned(staged)).collect();
             self.store.plan_members(self.plan, seq, &planned).await?;
+            // Only here it is known: a blank cell of a merge keeps the address of before.
+            let silent = planned.iter().filter(|member| member.data.address.is_none());
+            let silent: Vec<u32> = silent.map(|member| member.line).collect();
+            self.store.note_rows(self.plan, &silent, &RowCode::NoAddress.plain()).await?;
             seq += planned.len() as u64;
             shown(Progress::Comparing(seq, rows));
         }

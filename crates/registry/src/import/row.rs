@@ -285,10 +285,7 @@ impl<'a> Cells<'a> {
     }
 
     fn address(&self, notes: &mut Vec<RowFinding>) -> Result<Option<String>, RowFinding> {
-        let Some(text) = self.text(&Column::Address) else {
-            notes.push(RowCode::NoAddress.plain());
-            return Ok(None);
-        };
+        let Some(text) = self.text(&Column::Address) else { return Ok(None) };
         let address = EmailAddress::parse(&folded(text))
             .map_err(|error| RowCode::BadAddress.about(address_word(error)))?;
         if let Some(meant) = probably_meant(address.domain()) {
@@ -523,7 +520,7 @@ mod tests {
         let notes = rows.iter().flat_map(|row| row.notes.iter().map(|note| (row.line, note.code.as_str())));
         assert_eq!(
             notes.collect::<Vec<_>>(),
-            [(2, "private-character"), (2, "likely-typo"), (2, "unknown-prefecture"), (3, "no-address")]
+            [(2, "private-character"), (2, "likely-typo"), (2, "unknown-prefecture")]
         );
     }
 

@@ -1,6 +1,6 @@
 //! Rows of a file on their way into a plan.
 
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, member::IDS_PER_QUERY, sql};
 use domain::{FiscalYear, MemberNo};
 use std::collections::BTreeMap;
 
@@ -48,6 +48,29 @@ impl Store {
         );
         let rows: Vec<_> = rows.iter().map(columns).collect();
         sql::run(&*tx, "stage rows", &text, [sql::json(&rows), plan.into()]).await?;
+        tx.commit().await
+    }
+
+    /// Adds a note to rows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_rows(&self, plan: i64, lines: &[u32], note: &RowFinding) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let tx = self.write().await?;
+        for chunk in lines.chunks(IDS_PER_QUERY) {
+            let text = format!(
+                "UPDATE import_row SET notes = CASE WHEN notes = '[]' THEN '[' || $2 || ']' \
+                 ELSE substr(notes, 1, length(notes) - 1) || ',' || $2 || ']' END \
+                 WHERE plan_id = $1 AND line IN ({})",
+                sql::placeholders(3, chunk.len())
+            );
+            let lines = chunk.iter().map(|line| i64::from(*line).into());
+            let values = [plan.into(), text_of(note).into()].into_iter().chain(lines);
+            sql::run(&*tx, "note rows", &text, values).await?;
+        }
         tx.commit().await
     }
 
