@@ -10,7 +10,7 @@ use super::{
     mailbox::judge,
     row::{RowCode, RowReader},
 };
-use domain::{Actor, EmailAddress, ErasedKey, FiscalYear, Keyring, MemberStatus, Timestamp};
+use domain::{Actor, EmailAddress, ErasedKey, FiscalYear, Keyring, MemberNo, MemberStatus, Timestamp};
 use std::collections::BTreeMap;
 use store::{
     ImportLine, ImportLines, ImportTally, MailboxClaim, NewImport, PlannedMember, StagedMember, StagedRow,
@@ -346,21 +346,32 @@ impl Planning<'_> {
         [number.unwrap_or_default(), mailbox.unwrap_or_default()]
     }
 
+    /// Compares page by page: the next one is read and thought through while the database takes this one.
     async fn compare(&self, rows: u64, shown: &mut impl FnMut(Progress)) -> Result<u64, PlanError> {
-        let (mut after, mut seq) = (None, 0);
-        loop {
-            let page = self.store.staged_members(self.plan, after.as_ref(), PAGE as u32).await?;
-            let Some(last) = page.last() else { return Ok(seq) };
-            after = Some(last.member_no.clone());
-            let planned: Vec<PlannedMember> = page.iter().map(|staged| self.planned(staged)).collect();
-            self.store.plan_members(self.plan, seq, &planned).await?;
-            // Only here it is known: a blank cell of a merge keeps the address of before.
-            let silent = planned.iter().filter(|member| member.data.address.is_none());
-            let silent: Vec<u32> = silent.map(|member| member.line).collect();
-            self.store.note_rows(self.plan, &silent, &RowCode::NoAddress.plain()).await?;
-            seq += planned.len() as u64;
+        let mut seq = 0;
+        let mut page = self.planned_after(None).await?;
+        while let Some(last) = page.last() {
+            let after = last.data.member_no.clone();
+            let (written, next) = tokio::join!(self.keep(seq, &page), self.planned_after(Some(&after)));
+            written?;
+            seq += page.len() as u64;
             shown(Progress::Comparing(seq, rows));
+            page = next?;
         }
+        Ok(seq)
+    }
+
+    async fn planned_after(&self, after: Option<&MemberNo>) -> Result<Vec<PlannedMember>, StoreError> {
+        let page = self.store.staged_members(self.plan, after, PAGE as u32).await?;
+        Ok(page.iter().map(|staged| self.planned(staged)).collect())
+    }
+
+    async fn keep(&self, first: u64, members: &[PlannedMember]) -> Result<(), StoreError> {
+        self.store.plan_members(self.plan, first, members).await?;
+        // Only here it is known: a blank cell of a merge keeps the address of before.
+        let silent = members.iter().filter(|member| member.data.address.is_none());
+        let silent: Vec<u32> = silent.map(|member| member.line).collect();
+        self.store.note_rows(self.plan, &silent, &RowCode::NoAddress.plain()).await
     }
 
     /// What becomes of one member.
