@@ -3,8 +3,8 @@
 //!
 //! # Security
 //! Anything a stranger types into a link or an envelope reaches [`Keyring::read`]. The tag is
-//! 128 bits of HMAC-SHA-256, compared in constant time; kinds are not interchangeable. Cookies
-//! reach [`Keyring::is_proof`], which takes nothing but what was signed for that very link.
+//! 128 bits of HMAC-SHA-256, compared in constant time; kinds are not interchangeable. What
+//! the address or the form of an answer page carries reaches [`Keyring::is_proof`], which takes nothing but what was signed for that very link.
 
 use crate::{BroadcastId, MemberId, Timestamp};
 use data_encoding::BASE32_NOPAD;
@@ -140,7 +140,7 @@ impl Keyring {
         self.read(text).and_then(|token| if token.kind == kind { Ok(token) } else { Err(TokenError) })
     }
 
-    /// What a browser keeps to show that whoever uses it has proven to be the member of `link`: 40
+    /// What an answer page keeps to show that whoever uses it has proven to be the member of `link`: 40
     /// characters of lower-case base32, good until `until` for this broadcast and member.
     #[must_use]
     pub fn write_proof(&self, link: RecipientToken, until: Timestamp) -> String {
@@ -165,15 +165,19 @@ impl Keyring {
         now < until && self.key(*id).is_some_and(is_ours)
     }
 
+    /// The current one first.
+    fn keys(&self) -> impl Iterator<Item = &TokenKey> {
+        std::iter::once(&self.current).chain(&self.older)
+    }
+
     fn key(&self, id: u8) -> Option<&TokenKey> {
-        std::iter::once(&self.current).chain(&self.older).find(|key| key.id == id)
+        self.keys().find(|key| key.id == id)
     }
 
     /// A keyed hash of `text` for another purpose than a token, under every key, the current one
     /// first.
     pub(crate) fn hashes(&self, purpose: &[u8], text: &str) -> Vec<[u8; 32]> {
-        std::iter::once(&self.current)
-            .chain(&self.older)
+        self.keys()
             .map(|key| {
                 let mut mac = mac_of(key, purpose);
                 mac.update(text.as_bytes());

@@ -9,7 +9,7 @@
 //! The author's text reaches this module, and with it the registry's values. Controls are refused,
 //! so that a subject cannot become a second header.
 
-use crate::template::{Fields, MissingField, Template, TemplateError, UnknownFields};
+use crate::template::{Fields, MissingField, Template, TemplateError};
 use domain::{HoldReason, Nature};
 use std::{
     borrow::Cow,
@@ -337,22 +337,6 @@ impl NoticeTemplate {
             fields.insert(LINK.to_owned());
         }
         fields
-    }
-
-    /// Checks that every field exists.
-    ///
-    /// # Errors
-    /// All that do not, in subject and body.
-    pub fn check_known(&self, known: &BTreeSet<String>) -> Result<(), UnknownFields> {
-        let mut unknown = Vec::new();
-        for template in [&self.subject, &self.body] {
-            if let Err(UnknownFields(found)) = template.check_known(known) {
-                unknown.extend(found);
-            }
-        }
-        unknown.sort_by(|a, b| a.name.cmp(&b.name));
-        unknown.dedup();
-        if unknown.is_empty() { Ok(()) } else { Err(UnknownFields(unknown)) }
     }
 
     /// The notice for one person. `fields` holds the person's values and, under `link`, the

@@ -3,8 +3,9 @@
 //! Guarantees: [`resolve`] gives active members of the fiscal year only, and for a test nobody but
 //! the test roster, whatever the conditions say. Conditions can narrow, never widen.
 
-use crate::condition::{
-    CONDITIONS_MAX, Condition, VALUE_CHARS_MAX, VALUES_MAX, alternatives_joined, filter_of,
+use crate::{
+    condition::{CONDITIONS_MAX, Condition, VALUE_CHARS_MAX, VALUES_MAX, alternatives_joined, filter_of},
+    fields::described,
 };
 use domain::{
     Actor, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture, Timestamp,
@@ -127,16 +128,8 @@ pub struct SnapshotMember {
 impl From<Member> for SnapshotMember {
     fn from(member: Member) -> Self {
         let data = member.data;
-        let mut fields = data.attributes;
-        fields.extend([
-            ("name".to_owned(), data.name.clone()),
-            ("kana".to_owned(), data.kana),
-            ("member_no".to_owned(), data.member_no.to_string()),
-            ("prefecture".to_owned(), data.prefecture.map_or(String::new(), |p| p.name().to_owned())),
-            ("facility".to_owned(), data.facility),
-            ("role".to_owned(), data.duty),
-        ]);
-        fields.retain(|_, value| !value.trim().is_empty());
+        let mut fields = described(&data);
+        fields.insert("member_no".to_owned(), data.member_no.to_string());
         Self {
             member: member.id,
             member_no: data.member_no,

@@ -6,6 +6,7 @@
 
 mod audience;
 mod condition;
+mod fields;
 mod import;
 
 pub use audience::{
@@ -13,4 +14,5 @@ pub use audience::{
     resolve, sample, save_audience, show_audience, uses_of_audience,
 };
 pub use condition::{Comparison, Condition};
+pub use fields::Difference;
 pub use import::*;

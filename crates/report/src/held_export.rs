@@ -2,7 +2,8 @@
 
 use crate::csv_pages::CsvLine;
 use domain::{BroadcastId, DeliveryState, MemberId, Prefecture, spreadsheet_safe};
-use store::{LedgerFilter, LedgerRow, Store, StoreError};
+use std::collections::HashMap;
+use store::{Among, LedgerFilter, LedgerRow, MemberData, Store, StoreError};
 
 /// Read at once.
 const PAGE: i64 = 500;
@@ -52,25 +53,22 @@ impl<'a> HeldExport<'a> {
         let held = LedgerFilter { state: Some(DeliveryState::Held), ..LedgerFilter::default() };
         let rows = self.store.ledger_page(self.broadcast, held, self.after, PAGE).await?;
         self.after = rows.last().map_or(self.after, |row| row.id);
-        let mut lines = Vec::with_capacity(rows.len());
-        for row in rows {
-            lines.push(self.line(row).await?);
-        }
-        Ok(lines)
+        let ids: Vec<MemberId> = rows.iter().map(|row| MemberId::new(row.member_id)).collect();
+        let members = self.store.members_among(&ids, Among::Known).await?;
+        let mut known: HashMap<i64, MemberData> =
+            members.into_iter().map(|member| (member.id.get(), member.data)).collect();
+        Ok(rows.into_iter().map(|row| line(known.remove(&row.member_id), row)).collect())
     }
+}
 
-    async fn line(&self, row: LedgerRow) -> Result<HeldLine, StoreError> {
-        let known = self.store.member(MemberId::new(row.member_id)).await?;
-        let (name, facility, prefecture) = known
-            .map(|known| known.member.data)
-            .map(|data| (data.name, data.facility, data.prefecture))
-            .unwrap_or_default();
-        Ok(HeldLine {
-            member_no: row.member_no,
-            name,
-            facility,
-            prefecture: prefecture.map_or("", Prefecture::name).to_owned(),
-            reason: row.held_reason.unwrap_or_default(),
-        })
+fn line(known: Option<MemberData>, row: LedgerRow) -> HeldLine {
+    let (name, facility, prefecture) =
+        known.map(|data| (data.name, data.facility, data.prefecture)).unwrap_or_default();
+    HeldLine {
+        member_no: row.member_no,
+        name,
+        facility,
+        prefecture: prefecture.map_or("", Prefecture::name).to_owned(),
+        reason: row.held_reason.unwrap_or_default(),
     }
 }

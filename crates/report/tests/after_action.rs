@@ -9,7 +9,7 @@ use replybox::{ArrivedBy, NewReply, ReplyBox};
 use report::{AfterAction, CsvPages, LedgerLine, Situation};
 use std::{sync::Arc, time::Duration};
 use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
-use testkit::{SystemClock, TestDatabase, fresh_databases, release};
+use testkit::{SystemClock, TestDatabase, exercise_notice, fresh_databases, release};
 
 /// An exercise of two injects: the start notice went to six people, the end notice was missed.
 struct Drill {
@@ -63,7 +63,7 @@ impl Drill {
     async fn hold(&mut self) {
         let now = SystemClock.now();
         let injects = self.store.injects(self.id).await.expect("read");
-        let mut draft = draft(self.author.0);
+        let mut draft = exercise_notice(self.author.0);
         draft.questionnaire = injects[0].questionnaire;
         self.notice = self.store.prepare_inject(&injects[0], &draft, now).await.expect("prepared");
         self.release(now).await;
@@ -149,20 +149,6 @@ fn inject(key: &str, questionnaire: Option<Questionnaire>) -> NewInject {
         body: "本文".into(),
         audience: "{}".into(),
         questionnaire,
-    }
-}
-
-fn draft(author: StaffId) -> NewBroadcast {
-    NewBroadcast {
-        nature: Nature::Exercise,
-        author,
-        subject: "訓練".into(),
-        body: "本文".into(),
-        audience: "{}".into(),
-        questionnaire: None,
-        answers_to: None,
-        finish_by: None,
-        idempotency_key: "k".into(),
     }
 }
 
@@ -283,7 +269,7 @@ async fn a_reminder_is_no_sheet_of_its_own() {
             questionnaire: first.questionnaire,
             answers_to: Some(first.id),
             idempotency_key: "reminder".into(),
-            ..draft(drill.author.0)
+            ..exercise_notice(drill.author.0)
         };
         drill.store.prepare_inject(&inject, &reminder, now).await.expect("prepared");
         let exercise = drill.store.exercise(id).await.expect("read").expect("it exists");

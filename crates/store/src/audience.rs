@@ -7,7 +7,7 @@
 use crate::{
     AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test,
     member::{IDS_PER_QUERY, MEMBER_COLUMNS, read_members},
-    response::UNANSWERED,
+    response::{REACHED, UNANSWERED},
     sql,
 };
 use domain::{Actor, AudienceId, BroadcastId, FiscalYear, MemberId, Prefecture, Timestamp};
@@ -245,9 +245,7 @@ fn condition(engine: Engine, term: &Term, values: &mut Vec<Value>) -> String {
         }
         Test::Attribute { .. } => None,
         Test::NonRespondentsOf(id) => Some(in_ledger(*id, UNANSWERED, values)),
-        Test::ReachedBy(id) => {
-            Some(in_ledger(*id, "d.state IN ('accepted', 'unknown', 'submitting')", values))
-        }
+        Test::ReachedBy(id) => Some(in_ledger(*id, REACHED, values)),
     };
     match fits {
         // Nothing to look for is a mistake, which `not` must not turn into everybody.

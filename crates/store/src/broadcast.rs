@@ -270,7 +270,7 @@ impl Store {
         tx.commit().await
     }
 
-    async fn broadcast_rows(
+    pub(crate) async fn broadcast_rows(
         &self,
         text: &str,
         values: Vec<sea_orm::Value>,

@@ -1,6 +1,6 @@
 //! Earlier broadcasts to compare a draft with: who was written to, and with which text.
 
-use crate::{AudienceFilter, Broadcast, Reach, Store, StoreError, audience::ids_of, entity, sql};
+use crate::{AudienceFilter, Broadcast, Reach, Store, StoreError, audience::ids_of, sql};
 use domain::{AudienceChange, BroadcastId, MemberId, Nature};
 use sea_orm::{FromQueryResult, Value};
 use std::collections::HashSet;
@@ -29,6 +29,7 @@ pub struct NamedMember {
 
 #[derive(FromQueryResult)]
 struct NamedColumns {
+    total: i64,
     id: i64,
     member_no: Option<String>,
     name: Option<String>,
@@ -105,10 +106,8 @@ impl Store {
     }
 
     async fn listed(&self, ids: &str, values: &[Value], limit: u32) -> Result<Listed, StoreError> {
-        let text = format!("SELECT COUNT(*) AS n FROM ({ids}) l");
-        let total = sql::number(&self.connection, "count a difference", &text, values.to_vec()).await?;
         let text = format!(
-            "SELECT l.id AS id, k.member_no, k.name FROM ({ids}) l LEFT JOIN member k ON k.id = l.id \
+            "SELECT COUNT(*) OVER () AS total, l.id AS id, k.member_no, k.name FROM ({ids}) l LEFT JOIN member k ON k.id = l.id \
              ORDER BY k.member_no, l.id LIMIT ${}",
             values.len() + 1
         );
@@ -116,7 +115,8 @@ impl Store {
         values.push(i64::from(limit).into());
         let first: Vec<NamedColumns> =
             sql::rows(&self.connection, "list a difference", &text, values).await?;
-        Ok(Listed { total: total.unsigned_abs(), first: first.into_iter().map(NamedMember::from).collect() })
+        let total = first.first().map_or(0, |row| row.total.unsigned_abs());
+        Ok(Listed { total, first: first.into_iter().map(NamedMember::from).collect() })
     }
 
     /// Released broadcasts to exactly this audience (`registry::AudienceSpec` as JSON), the last
@@ -127,10 +127,7 @@ impl Store {
     pub async fn released_to(&self, audience: &str, limit: u32) -> Result<Vec<Broadcast>, StoreError> {
         let text = "SELECT * FROM broadcast WHERE audience = $1 AND released_at IS NOT NULL \
                     ORDER BY released_at DESC, id DESC LIMIT $2";
-        let values = [audience.into(), i64::from(limit).into()];
-        let found: Vec<entity::broadcast::Model> =
-            sql::rows(&self.connection, "list uses of an audience", text, values).await?;
-        found.into_iter().map(Broadcast::try_from).collect()
+        self.broadcast_rows(text, vec![audience.into(), i64::from(limit).into()]).await
     }
 
     /// The last released broadcast of a nature that was not cancelled.
@@ -140,9 +137,7 @@ impl Store {
     pub async fn last_released(&self, nature: Nature) -> Result<Option<Broadcast>, StoreError> {
         let text = "SELECT * FROM broadcast WHERE nature = $1 AND released_at IS NOT NULL \
                     AND state <> 'cancelled' ORDER BY released_at DESC, id DESC LIMIT 1";
-        let found: Option<entity::broadcast::Model> =
-            sql::row(&self.connection, "find the last broadcast", text, [nature.as_str().into()]).await?;
-        found.map(Broadcast::try_from).transpose()
+        Ok(self.broadcast_rows(text, vec![nature.as_str().into()]).await?.pop())
     }
 
     /// How `recipients` differ from those of the last released broadcast of the same nature to the

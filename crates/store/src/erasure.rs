@@ -17,7 +17,10 @@ use domain::{
     Questionnaire, Refusal, RequestKind, Rule, Timestamp,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 /// Whom only the clock asked for waits this long: time to see that a roster was wrong.
 const SECOND_THOUGHTS: Duration = Duration::from_secs(14 * 86_400);
@@ -30,6 +33,10 @@ pub(crate) const HAS_LEFT: &str = "((m.status IN ('withdrawn', 'deceased') OR NO
     AND y.fiscal_year >= (SELECT MAX(fiscal_year) FROM membership) - 1)) \
     AND NOT EXISTS (SELECT 1 FROM test_roster t WHERE t.member_id = m.id))";
 
+/// The member `$2` was not erased.
+pub(crate) const NOT_ERASED: &str =
+    "NOT EXISTS (SELECT 1 FROM erasure e WHERE e.member_id = $2 AND e.core_done_at IS NOT NULL)";
+
 /// An erasure that is under way or done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
@@ -37,11 +44,7 @@ pub struct Erasure {
     pub member: MemberId,
     /// Number and name, while the registry knows them.
     pub known_as: Option<(String, String)>,
-    /// The request that was granted; none where the office or a retention period asked.
-    pub request: Option<i64>,
-    /// [`Actor`]'s words.
-    pub asked_by: String,
-    /// When.
+    /// When it was asked for.
     pub asked_at: Timestamp,
     /// Not before this.
     pub due_at: Timestamp,
@@ -60,7 +63,6 @@ struct ErasureRow {
     member_id: i64,
     member_no: Option<String>,
     name: Option<String>,
-    request_id: Option<i64>,
     asked_by: String,
     asked_at: i64,
     core_done_at: Option<i64>,
@@ -75,9 +77,7 @@ impl From<ErasureRow> for Erasure {
         Self {
             member: MemberId::new(row.member_id),
             known_as: row.member_no.zip(row.name),
-            request: row.request_id,
             due_at: if by_clock { asked_at.plus(SECOND_THOUGHTS) } else { asked_at },
-            asked_by: row.asked_by,
             asked_at,
             waits_for: Vec::new(),
             core_done_at: row.core_done_at.map(Timestamp::from_millis),
@@ -87,7 +87,7 @@ impl From<ErasureRow> for Erasure {
     }
 }
 
-const COLUMNS: &str = "SELECT e.member_id, m.member_no, m.name, e.request_id, e.asked_by, e.asked_at, \
+const COLUMNS: &str = "SELECT e.member_id, m.member_no, m.name, e.asked_by, e.asked_at, \
     e.core_done_at, e.replies_done_at, e.files_done_at FROM erasure e LEFT JOIN member m ON m.id = e.member_id";
 
 impl Store {
@@ -245,6 +245,15 @@ impl Store {
         self.erasure_rows(end, vec![i64::from(limit).into()]).await
     }
 
+    /// Whether a member was erased from this database.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_erased(&self, member: MemberId) -> Result<bool, StoreError> {
+        let text = "SELECT COUNT(*) AS n FROM erasure WHERE member_id = $1 AND core_done_at IS NOT NULL";
+        Ok(sql::number(&self.connection, "look for an erased member", text, [member.get().into()]).await? > 0)
+    }
+
     /// The erasure of one member, where it was asked for.
     ///
     /// # Errors
@@ -315,7 +324,8 @@ impl Store {
         Ok(())
     }
 
-    async fn member_ids(
+    /// Members by the column `n` of a query.
+    pub(crate) async fn member_ids(
         &self,
         operation: &'static str,
         text: &str,
@@ -329,10 +339,35 @@ impl Store {
         let text = format!("{COLUMNS} {end}");
         let rows: Vec<ErasureRow> = sql::rows(&self.connection, "list erasures", &text, values).await?;
         let mut erasures: Vec<Erasure> = rows.into_iter().map(Erasure::from).collect();
-        for erasure in erasures.iter_mut().filter(|erasure| erasure.core_done_at.is_none()) {
-            erasure.waits_for = self.erasure_waits_for(erasure.member).await?;
+        let mut waits_for = self.waiting_erasures().await?;
+        for erasure in &mut erasures {
+            erasure.waits_for = waits_for.remove(&erasure.member).unwrap_or_default();
         }
         Ok(erasures)
+    }
+
+    /// Whom erasures that are not done wait for, by member.
+    async fn waiting_erasures(&self) -> Result<HashMap<MemberId, Vec<BroadcastId>>, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Row {
+            member_id: i64,
+            broadcast_id: i64,
+        }
+        let text = format!(
+            "SELECT d.member_id, b.id AS broadcast_id FROM erasure e \
+             JOIN delivery d ON d.member_id = e.member_id JOIN broadcast b ON b.id = d.broadcast_id \
+             WHERE e.core_done_at IS NULL AND {} ORDER BY b.id",
+            not_over()
+        );
+        let rows: Vec<Row> = sql::rows(&self.connection, "list what erasures wait for", &text, []).await?;
+        let mut waits_for: HashMap<MemberId, Vec<BroadcastId>> = HashMap::new();
+        for row in rows {
+            waits_for
+                .entry(MemberId::new(row.member_id))
+                .or_default()
+                .push(BroadcastId::new(row.broadcast_id));
+        }
+        Ok(waits_for)
     }
 
     /// Members for whom somebody asked and who still stand in the registry: nothing new is frozen of
@@ -351,16 +386,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn erased_among(&self, keys: &[String]) -> Result<HashSet<String>, StoreError> {
-        #[derive(FromQueryResult)]
-        struct Key {
-            key: String,
-        }
         let mut found = HashSet::new();
         for chunk in keys.chunks(IDS_PER_QUERY) {
-            let text = format!("SELECT key FROM erased WHERE key IN ({})", sql::placeholders(1, chunk.len()));
+            let text = format!(
+                "SELECT key AS text FROM erased WHERE key IN ({})",
+                sql::placeholders(1, chunk.len())
+            );
             let values = chunk.iter().map(|key| key.as_str().into());
-            let rows: Vec<Key> = sql::rows(&self.connection, "look for erased people", &text, values).await?;
-            found.extend(rows.into_iter().map(|row| row.key));
+            let rows: Vec<sql::Text> =
+                sql::rows(&self.connection, "look for erased people", &text, values).await?;
+            found.extend(rows.into_iter().filter_map(|row| row.text));
         }
         Ok(found)
     }

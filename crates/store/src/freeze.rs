@@ -46,7 +46,7 @@ pub struct Snapshot<'a> {
     /// Against the broadcast before, where there was one.
     pub change: Option<AudienceChange>,
     /// What the registry was when the rows were drawn from it; it has to be the same still.
-    pub registry_revision: Option<i64>,
+    pub registry_revision: i64,
 }
 
 #[derive(FromQueryResult)]
@@ -104,9 +104,7 @@ impl Store {
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
         tx.step(&broadcast, BroadcastEvent::Preflighted).await?;
-        if let Some(revision) = registry_revision {
-            tx.registry_is_still(revision).await?;
-        }
+        tx.registry_is_still(registry_revision).await?;
         tx.drop_snapshot(id).await?;
         let text = format!(
             "INSERT INTO delivery (broadcast_id, member_id, member_no, address, prefecture, fields, \

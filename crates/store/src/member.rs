@@ -310,13 +310,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn attribute_names(&self) -> Result<BTreeSet<String>, StoreError> {
-        #[derive(FromQueryResult)]
-        struct Name {
-            name: String,
-        }
-        let text = "SELECT name FROM member_field";
-        let rows: Vec<Name> = sql::rows(&self.connection, "list attribute names", text, []).await?;
-        Ok(rows.into_iter().map(|row| row.name).collect())
+        let text = "SELECT name AS text FROM member_field";
+        let rows: Vec<sql::Text> = sql::rows(&self.connection, "list attribute names", text, []).await?;
+        Ok(rows.into_iter().filter_map(|row| row.text).collect())
     }
 
     /// Puts a member on the test roster; whether they were not on it before.

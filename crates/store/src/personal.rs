@@ -1,6 +1,6 @@
 //! What this database holds about one person, for the person who asks.
 
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, response::read_answers, sql};
 use domain::{Answers, MemberId, Timestamp};
 use sea_orm::FromQueryResult;
 
@@ -68,12 +68,7 @@ impl Store {
             .map(|row| {
                 Ok(AnswerRecord {
                     broadcast_id: row.broadcast_id,
-                    answers: serde_json::from_str(&row.answers).map_err(|why| StoreError::Corrupt {
-                        table: "response",
-                        column: "answers",
-                        row: member.get(),
-                        why: why.to_string(),
-                    })?,
+                    answers: read_answers(member.get(), &row.answers)?,
                     first_answered_at: row.first_answered_at,
                     answered_at: row.answered_at,
                 })

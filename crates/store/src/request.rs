@@ -5,7 +5,7 @@
 //! and is over when the roster has another one; everything else concerns the person. A wish to be
 //! erased is carried out too (see `erasure`).
 
-use crate::{Member, Store, StoreError, WriteTx, sql};
+use crate::{Member, Store, StoreError, WriteTx, erasure::NOT_ERASED, sql};
 use domain::{
     Actor, BroadcastId, Decision, EmailAddress, MemberId, Refusal, ReplyId, RequestKind, Rule, Timestamp,
 };
@@ -183,9 +183,10 @@ impl Store {
     pub async fn open_request(&self, new: NewRequest, now: Timestamp) -> Result<bool, StoreError> {
         let tx = self.write().await?;
         let values = [new.broadcast.get().into(), new.member.get().into()];
-        let text = "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2 AND NOT EXISTS \
-                    (SELECT 1 FROM erasure e WHERE e.member_id = $2 AND e.core_done_at IS NOT NULL)";
-        let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", text, values).await?;
+        let text = format!(
+            "SELECT id AS n FROM delivery WHERE broadcast_id = $1 AND member_id = $2 AND {NOT_ERASED}"
+        );
+        let known: Option<sql::Number> = sql::row(&*tx, "find a recipient", &text, values).await?;
         if known.is_none() {
             return Ok(false);
         }

@@ -1,9 +1,12 @@
 //! Members' answers, and the audiences that follow from the ledger: who has not answered, who
 //! was reached.
 
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, erasure::NOT_ERASED, sql};
 use domain::{Answers, BroadcastId, MemberId, Timestamp};
 use sea_orm::FromQueryResult;
+
+/// Of a ledger row `d`: the broadcast reached the member, or may have.
+pub(crate) const REACHED: &str = "d.state IN ('accepted', 'unknown', 'submitting')";
 
 /// A ledger row `d` that was addressed and whose member has not answered. A reminder's answers
 /// stand under the broadcast it reminds of.
@@ -44,11 +47,6 @@ struct ResponseColumns {
     answered_at: i64,
 }
 
-#[derive(FromQueryResult)]
-struct MemberRow {
-    member_id: i64,
-}
-
 impl Store {
     /// Stores a member's answers; durable on return. A later sheet replaces the earlier one, the
     /// time of the first stays. False when the broadcast has no such recipient, or the person was
@@ -68,12 +66,13 @@ impl Store {
         let written = sql::run(
             &*tx,
             "store a response",
-            "INSERT INTO response (broadcast_id, member_id, answers, first_answered_at, answered_at) \
+            &format!(
+                "INSERT INTO response (broadcast_id, member_id, answers, first_answered_at, answered_at) \
              SELECT broadcast_id, member_id, $3, CAST($4 AS BIGINT), CAST($4 AS BIGINT) FROM delivery \
-             WHERE broadcast_id = $1 AND member_id = $2 AND NOT EXISTS (SELECT 1 FROM erasure e \
-             WHERE e.member_id = $2 AND e.core_done_at IS NOT NULL) \
+             WHERE broadcast_id = $1 AND member_id = $2 AND {NOT_ERASED} \
              ON CONFLICT (broadcast_id, member_id) \
-             DO UPDATE SET answers = excluded.answers, answered_at = excluded.answered_at",
+             DO UPDATE SET answers = excluded.answers, answered_at = excluded.answered_at"
+            ),
             [broadcast.get().into(), member.get().into(), body.into(), now.millis().into()],
         )
         .await?;
@@ -97,7 +96,7 @@ impl Store {
             sql::row(&self.connection, "read a response", text, values).await?;
         row.map(|row| {
             Ok(Response {
-                answers: read_answers(&row)?,
+                answers: read_answers(row.member_id, &row.answers)?,
                 first_answered_at: Timestamp::from_millis(row.first_answered_at),
                 answered_at: Timestamp::from_millis(row.answered_at),
             })
@@ -121,7 +120,7 @@ impl Store {
                     member: MemberId::new(row.member_id),
                     prefecture: row.prefecture.and_then(|code| u8::try_from(code).ok()),
                     at: Timestamp::from_millis(row.first_answered_at),
-                    answers: read_answers(row)?,
+                    answers: read_answers(row.member_id, &row.answers)?,
                 })
             })
             .collect()
@@ -157,9 +156,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn non_respondents(&self, broadcast: BroadcastId) -> Result<Vec<MemberId>, StoreError> {
         let text = format!(
-            "SELECT d.member_id FROM delivery d WHERE d.broadcast_id = $1 AND {UNANSWERED} ORDER BY d.member_id"
+            "SELECT d.member_id AS n FROM delivery d WHERE d.broadcast_id = $1 AND {UNANSWERED} \
+             ORDER BY d.member_id"
         );
-        self.members_by(&text, broadcast).await
+        self.member_ids("list who has not answered", &text, [broadcast.get().into()]).await
     }
 
     /// Members a broadcast reached or may have reached: accepted, unknown, and those in flight.
@@ -167,23 +167,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn reached_or_unknown(&self, broadcast: BroadcastId) -> Result<Vec<MemberId>, StoreError> {
-        let text = "SELECT d.member_id FROM delivery d WHERE d.broadcast_id = $1 \
-                    AND d.state IN ('accepted', 'unknown', 'submitting') ORDER BY d.member_id";
-        self.members_by(text, broadcast).await
-    }
-
-    async fn members_by(&self, text: &str, broadcast: BroadcastId) -> Result<Vec<MemberId>, StoreError> {
-        let rows: Vec<MemberRow> =
-            sql::rows(&self.connection, "list recipients", text, [broadcast.get().into()]).await?;
-        Ok(rows.into_iter().map(|row| MemberId::new(row.member_id)).collect())
+        let text = format!(
+            "SELECT d.member_id AS n FROM delivery d WHERE d.broadcast_id = $1 AND {REACHED} \
+             ORDER BY d.member_id"
+        );
+        self.member_ids("list who was reached", &text, [broadcast.get().into()]).await
     }
 }
 
-fn read_answers(row: &ResponseColumns) -> Result<Answers, StoreError> {
-    serde_json::from_str(&row.answers).map_err(|e| StoreError::Corrupt {
+pub(crate) fn read_answers(member: i64, answers: &str) -> Result<Answers, StoreError> {
+    serde_json::from_str(answers).map_err(|e| StoreError::Corrupt {
         table: "response",
         column: "answers",
-        row: row.member_id,
+        row: member,
         why: e.to_string(),
     })
 }

@@ -7,7 +7,7 @@ use crate::{
     request::AUDIT_FIRST,
     sql,
 };
-use domain::{Actor, BroadcastId, MemberId, Timestamp};
+use domain::{Actor, BroadcastId, Timestamp};
 use sea_orm::{FromQueryResult, Value};
 
 /// Rows in one step: a fraction of a second.
@@ -39,7 +39,7 @@ impl Kept {
 
 impl Store {
     /// Clears addresses and merge fields of some recipients of a broadcast that was over before
-    /// `ended_before`; how many, or none where nothing is left to clear.
+    /// `ended_before`; whether there may be more.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -47,7 +47,7 @@ impl Store {
         &self,
         ended_before: Timestamp,
         now: Timestamp,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<bool, StoreError> {
         let text = format!(
             "SELECT id AS n FROM broadcast WHERE cleared_at IS NULL AND state IN ({}) \
              AND COALESCE(completed_at, stopped_at, released_at, frozen_at, created_at) < $1 \
@@ -57,10 +57,10 @@ impl Store {
         let found: Option<sql::Number> =
             sql::row(&self.connection, "look for old broadcasts", &text, [ended_before.millis().into()])
                 .await?;
-        let Some(id) = found.map(|found| BroadcastId::new(found.n)) else { return Ok(None) };
+        let Some(id) = found.map(|found| BroadcastId::new(found.n)) else { return Ok(false) };
         let tx = self.write().await?;
         if !tx.broadcast_locked(id).await?.state.is_over() {
-            return Ok(None);
+            return Ok(false);
         }
         let rows = tx.clear_some_of(id, now).await?;
         if rows == 0 {
@@ -71,7 +71,7 @@ impl Store {
             tx.audit(now, Actor::Scheduler, Kept::Recipients.action(), object, detail).await?;
         }
         tx.commit().await?;
-        Ok(Some(rows))
+        Ok(true)
     }
 
     /// How many members have left, unchanged since `before`, for whom nobody asked, and how many
@@ -95,8 +95,7 @@ impl Store {
     pub async fn ask_for_left_members(&self, before: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
         let text = format!("SELECT m.id AS n FROM member m WHERE {} ORDER BY m.id LIMIT $2", left_long_ago());
         let values = [before.millis().into(), ASKED.into()];
-        let left: Vec<sql::Number> =
-            sql::rows(&self.connection, "look for members who left", &text, values).await?;
+        let left = self.member_ids("look for members who left", &text, values).await?;
         if left.is_empty() {
             return Ok(0);
         }
@@ -104,7 +103,6 @@ impl Store {
         tx.exclusive(AUDIT_FIRST).await?;
         let mut asked = 0;
         for member in left {
-            let member = MemberId::new(member.n);
             asked += u64::from(tx.ask_erasure(Actor::Scheduler, member, None, now).await?);
         }
         let (action, object) = (Kept::LeftMembers.action(), "retention".to_owned());

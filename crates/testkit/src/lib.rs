@@ -1,5 +1,6 @@
 //! What tests of several crates need and no product code may: clocks that obey the test, fresh
-//! databases of both kinds with the schema in place, and a broadcast that was released.
+//! databases of both kinds with the schema in place, and a broadcast that was
+//! released.
 //!
 //! A dev-dependency only; the architecture test fails where a product crate depends on it.
 
@@ -13,5 +14,5 @@ pub use databases::{
     DatabaseKind, Outage, TestDatabase, fresh_databases, fresh_postgres, fresh_postgres_to_crash,
     fresh_sqlite,
 };
-pub use release::release;
+pub use release::{exercise_notice, release};
 pub use roster::import_roster;

@@ -4,7 +4,7 @@
 //! again by the next look.
 
 use crate::TriageError;
-use domain::{Actor, Clock, Keyring, MemberId, RetentionPeriods, Span, Timestamp};
+use domain::{Actor, BroadcastId, Clock, Keyring, MemberId, RetentionPeriods, Span, Timestamp};
 use replybox::ReplyEraser;
 use std::{sync::Arc, time::Duration};
 use store::Store;
@@ -106,19 +106,21 @@ impl Retention {
         Ok(())
     }
 
-    /// Erases one member now, in both databases; false where it has to wait for broadcasts.
+    /// Erases one member now, in both databases. Gives the broadcasts it has to wait for: none where it
+    /// is done.
     ///
     /// # Errors
     /// [`TriageError`], also where nobody asked for it.
-    pub async fn erase_one(&self, actor: Actor, member: MemberId) -> Result<bool, TriageError> {
+    pub async fn erase_one(&self, actor: Actor, member: MemberId) -> Result<Vec<BroadcastId>, TriageError> {
         let now = self.clock.now();
-        if !self.store.erase(actor, &self.keyring, member, now).await?.is_empty() {
-            return Ok(false);
+        let waits_for = self.store.erase(actor, &self.keyring, member, now).await?;
+        if !waits_for.is_empty() {
+            return Ok(waits_for);
         }
         let replies = self.replies.erase_member(member).await?;
         self.store.replies_erased(actor, member, replies, now).await?;
         info!(member.id = %member, "a person was erased");
-        Ok(true)
+        Ok(waits_for)
     }
 
     /// Sees to it that SQLite's file holds nothing of those who were erased; whether there was
@@ -148,7 +150,7 @@ impl Retention {
             self.delete_replies(before(period), now).await?;
         }
         if let Some(period) = self.periods.recipients {
-            while self.store.clear_recipients(before(period), now).await?.is_some() {}
+            while self.store.clear_recipients(before(period), now).await? {}
         }
         if let Some(period) = self.periods.left_members {
             self.ask_for_left_members(before(period), now).await?;

@@ -3,15 +3,16 @@
 
 use domain::{
     Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, FiscalCalendar, Frozen, Keyring, MemberId,
-    MemberStatus, Nature, Prefecture, ReplyClass, RequestKind, RetentionPeriods, Role, SmtpReply, Span,
-    StaffId, Timestamp, TokenKey,
+    MemberStatus, Prefecture, ReplyClass, RequestKind, RetentionPeriods, Role, SmtpReply, Span, StaffId,
+    Timestamp, TokenKey,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox, ReplyEraser};
 use sea_orm::{ConnectionTrait, Statement};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, Limits, MemberData, NewBroadcast, NewRequest, Store, WorkerTerms};
+use store::{FreezeRow, LedgerFilter, Limits, MemberData, NewRequest, Store, WorkerTerms};
 use testkit::{
-    DatabaseKind, ManualClock, SystemClock, TestDatabase, fresh_databases, import_roster, release,
+    DatabaseKind, ManualClock, SystemClock, TestDatabase, exercise_notice, fresh_databases, import_roster,
+    release,
 };
 use triage::Retention;
 
@@ -63,7 +64,7 @@ impl House {
         let (hanako, taro) = roster(&store, now).await;
         let (author, office) = staff(&store, "office@example.jp", Role::Coordinator, now).await;
         let (_, approver) = staff(&store, "approver@example.jp", Role::Approver, now).await;
-        let broadcast = store.create_broadcast(office, &draft(author), now).await.expect("a draft");
+        let broadcast = store.create_broadcast(office, &exercise_notice(author), now).await.expect("a draft");
         let rows = [row(hanako, &person()), row(taro, &other())];
         let approved = release(&store, (office, approver), broadcast, &rows, now).await.approved;
         let house =
@@ -244,20 +245,6 @@ async fn roster(store: &Store, now: Timestamp) -> (MemberId, MemberId) {
 async fn staff(store: &Store, email: &str, role: Role, now: Timestamp) -> (StaffId, Actor) {
     let id = store.add_staff(Actor::LocalEngineer, email, email, role, "h", now).await.expect("an account");
     (id, Actor::Staff { id, role })
-}
-
-fn draft(author: StaffId) -> NewBroadcast {
-    NewBroadcast {
-        nature: Nature::Exercise,
-        author,
-        subject: "訓練".into(),
-        body: "本文".into(),
-        audience: "{}".into(),
-        questionnaire: None,
-        answers_to: None,
-        finish_by: None,
-        idempotency_key: "k".into(),
-    }
 }
 
 fn row(member: MemberId, data: &MemberData) -> FreezeRow {

@@ -1,13 +1,13 @@
 //! Stored replies and what they mean for others, on both engines.
 
 use domain::{
-    Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, Frozen, MemberId, Nature, ReplyClass,
-    ReplyId, Role, SmtpReply, StaffId, Timestamp,
+    Actor, Approved, BroadcastId, Clock, Decision, DeliveryEvent, Frozen, MemberId, ReplyClass, ReplyId,
+    Role, SmtpReply, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
 use std::{sync::Arc, time::Duration};
-use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, NewBroadcast, Store, WorkerTerms};
-use testkit::{SystemClock, TestDatabase, fresh_databases, release};
+use store::{FreezeRow, LedgerFilter, LedgerRow, Limits, Store, WorkerTerms};
+use testkit::{SystemClock, TestDatabase, exercise_notice, fresh_databases, release};
 use triage::{SuppressPolicy, Triage};
 
 const PEOPLE: i64 = 4;
@@ -96,7 +96,7 @@ async fn delivered(store: &Store) -> BroadcastId {
     };
     let (author_id, author) = add("author@example.jp", Role::Coordinator).await;
     let (_, approver) = add("approver@example.jp", Role::Approver).await;
-    let id = store.create_broadcast(author, &draft(author_id), now).await.expect("a draft");
+    let id = store.create_broadcast(author, &exercise_notice(author_id), now).await.expect("a draft");
     let rows: Vec<FreezeRow> = (1..=PEOPLE).map(row).collect();
     let released = release(store, (author, approver), id, &rows, now).await;
     send_all(store, &released.approved, now).await;
@@ -116,20 +116,6 @@ async fn send_all(store: &Store, approved: &Approved<Frozen>, now: Timestamp) {
         .map(|permit| permit.outcome(&taken, "relay", now).expect("a possible outcome"))
         .collect();
     store.turn(worker, &outcomes, Vec::new(), &terms).await.expect("a turn");
-}
-
-fn draft(author: StaffId) -> NewBroadcast {
-    NewBroadcast {
-        nature: Nature::Exercise,
-        author,
-        subject: "訓練".into(),
-        body: "本文".into(),
-        audience: "{}".into(),
-        questionnaire: None,
-        answers_to: None,
-        finish_by: None,
-        idempotency_key: "k".into(),
-    }
 }
 
 fn row(n: i64) -> FreezeRow {

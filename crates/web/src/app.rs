@@ -92,7 +92,7 @@ pub(crate) struct Inner {
     pub(crate) nobodys_hash: String,
     pub(crate) stop: CancellationToken,
     /// How far the imports are that this process plans or writes.
-    pub(crate) imports: Mutex<HashMap<i64, Progress>>,
+    imports: Mutex<HashMap<i64, Progress>>,
 }
 
 impl Deref for App {
@@ -119,6 +119,20 @@ impl App {
             stop: CancellationToken::new(),
             imports: Mutex::default(),
         }))
+    }
+
+    /// How far an import is, while this process plans or writes it.
+    pub(crate) fn import_progress(&self, plan: i64) -> Option<Progress> {
+        self.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&plan).copied()
+    }
+
+    /// Notes how far an import is; `None` where nothing is under way any more.
+    pub(crate) fn note_import(&self, plan: i64, progress: Option<Progress>) {
+        let mut imports = self.imports.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Some(progress) => imports.insert(plan, progress),
+            None => imports.remove(&plan),
+        };
     }
 
     pub(crate) fn now(&self) -> Timestamp {

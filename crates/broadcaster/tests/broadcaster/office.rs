@@ -97,7 +97,7 @@ impl Office {
                     terms: &signed,
                     findings: "[1]",
                     change: None,
-                    registry_revision: None,
+                    registry_revision: store.registry_revision().await.expect("read"),
                 },
                 now,
             )

@@ -77,7 +77,7 @@ pub(super) async fn erase(
         member: member.get(),
         asked: yes,
         done: false,
-        waits_for: store.erasure_waits_for(member).await?,
+        waits_for: Vec::new(),
         notices: data.notices.len(),
         answers: data.answers.len(),
         requests: data.requests.len(),
@@ -85,7 +85,9 @@ pub(super) async fn erase(
     };
     if yes {
         store.ask_erasure(actor, member, installation.clock.now()).await?;
-        erasing.done = installation.retention().await?.erase_one(actor, member).await?;
+        erasing.waits_for = installation.retention().await?.erase_one(actor, member).await?;
+        erasing.done = erasing.waits_for.is_empty();
+    } else {
         erasing.waits_for = store.erasure_waits_for(member).await?;
     }
     format.print(&erasing, show)

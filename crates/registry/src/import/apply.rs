@@ -28,7 +28,13 @@ pub async fn apply(
         return Err(Refusal::new(Rule::Role, text, "ask a coordinator or an engineer").into());
     }
     let import = store.import(plan).await?.ok_or_else(|| StoreError::not_found("import plan", plan))?;
-    let report: ImportReport = serde_json::from_str(&import.report).map_err(|_| not_waiting(&import))?;
+    import.waits()?;
+    let report: ImportReport = serde_json::from_str(&import.report).map_err(|why| StoreError::Corrupt {
+        table: "import_plan",
+        column: "report",
+        row: plan,
+        why: why.to_string(),
+    })?;
     if let Some(refusal) = refusal(&import, &report) {
         return Err(refusal.into());
     }
@@ -44,11 +50,6 @@ pub async fn apply(
         .apply_import(actor, plan, &seen, now, |done, total| shown(Progress::Writing(done, total)))
         .await?;
     Ok(ImportReport { import_id: Some(import_id), applied: true, ..report })
-}
-
-fn not_waiting(import: &Import) -> StoreError {
-    let text = format!("import plan {} is {}", import.plan, import.state.as_str());
-    Refusal::new(Rule::State, text, "plan the import again").into()
 }
 
 /// Why this plan will not be applied as it stands, where it will not.
@@ -78,8 +79,9 @@ fn kept(report: &ImportReport) -> String {
     kept.rejected.truncate(DETAILS_KEPT_MAX);
     kept.notes.truncate(DETAILS_KEPT_MAX);
     // A reason may name another member.
-    kept.rejected.iter_mut().for_each(|row| row.reason = row.code.reason(None));
-    kept.notes.iter_mut().for_each(|row| row.reason = row.code.reason(None));
+    for row in kept.rejected.iter_mut().chain(&mut kept.notes) {
+        row.reason = row.code.reason(None);
+    }
     kept.applied = true;
     serde_json::to_string(&kept).expect("invariant: a report is JSON")
 }

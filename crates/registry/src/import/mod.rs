@@ -12,7 +12,6 @@ mod apply;
 mod columns;
 mod dates;
 mod decode;
-mod fields;
 mod file;
 mod mailbox;
 mod plan;
@@ -23,9 +22,8 @@ mod workbook;
 
 pub use apply::apply;
 pub use columns::{COLUMN_MEANINGS, heading_key, is_meaning};
-pub use fields::Difference;
 pub use file::{RosterFile, Source};
-pub use plan::{Excluded, ImportMode, ImportReport, PlanError, Planner, Progress, Rejected, RowNote};
+pub use plan::{Excluded, ImportMode, ImportReport, PlanError, Planner, Progress, RowReport};
 pub use row::RowCode;
 
 use std::fmt;

@@ -6,15 +6,15 @@
 
 use super::{
     ImportError, RosterFile,
-    fields::{Fields, differences, fields_of, member_of},
     mailbox::judge,
     row::{RowCode, RowReader},
 };
+use crate::fields::{Fields, differences, fields_of, member_of};
 use domain::{Actor, EmailAddress, ErasedKey, FiscalYear, Keyring, MemberNo, MemberStatus, Timestamp};
 use std::collections::BTreeMap;
 use store::{
-    ImportLine, ImportLines, ImportTally, MailboxClaim, NewImport, PlannedMember, StagedMember, StagedRow,
-    Store, StoreError,
+    ImportLines, ImportTally, MailboxClaim, NewImport, PlannedMember, StagedMember, StagedRow, Store,
+    StoreError,
 };
 use tokio::sync::mpsc;
 
@@ -74,25 +74,14 @@ pub struct Excluded {
     pub other_years: u64,
 }
 
-/// A row that was not taken.
+/// A row that was not taken, or that was and wants a look.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Rejected {
+pub struct RowReport {
     /// As a spreadsheet shows it.
     pub row: u32,
     /// Why.
     pub code: RowCode,
     /// Why, as an English sentence; repeats no cell's content.
-    pub reason: String,
-}
-
-/// A row that was taken, with something to look at.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct RowNote {
-    /// As a spreadsheet shows it.
-    pub row: u32,
-    /// What to look at.
-    pub code: RowCode,
-    /// The same as an English sentence; repeats no cell's content.
     pub reason: String,
 }
 
@@ -112,7 +101,7 @@ pub struct ImportReport {
     /// Members who leave the fiscal year (full mode).
     pub left: u64,
     /// Rows not taken, in order; the first ten thousand.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RowReport>,
     /// How many there are.
     pub rejected_total: u64,
     /// Whether it was written.
@@ -132,7 +121,7 @@ pub struct ImportReport {
     /// Cells written in another way than the file does (width, kana, spaces, eras), by field.
     pub folded: BTreeMap<String, u64>,
     /// Rows taken that want a look; the first ten thousand.
-    pub notes: Vec<RowNote>,
+    pub notes: Vec<RowReport>,
     /// How many there are.
     pub notes_total: u64,
     /// Rows not taken whose member number could not be read.
@@ -471,8 +460,6 @@ impl Planning<'_> {
             tally.members.iter().filter(|group| group.0 == change).map(|group| group.3).sum()
         };
         let left = if self.mode == ImportMode::Full { tally.missing } else { 0 };
-        let rejected = self.lines(ImportLines::Rejected).await?;
-        let notes = self.lines(ImportLines::Noted).await?;
         Ok(ImportReport {
             plan: self.plan,
             import_id: None,
@@ -480,7 +467,7 @@ impl Planning<'_> {
             updated: count("updated"),
             unchanged: count("unchanged"),
             left,
-            rejected: told(&rejected).map(|(row, code, reason)| Rejected { row, code, reason }).collect(),
+            rejected: self.told(ImportLines::Rejected).await?,
             rejected_total: tally.rejected,
             applied: false,
             fiscal_year: self.fiscal_year,
@@ -490,7 +477,7 @@ impl Planning<'_> {
             excluded: excluded(&tally),
             shared_addresses: tally.shared,
             folded,
-            notes: told(&notes).map(|(row, code, reason)| RowNote { row, code, reason }).collect(),
+            notes: self.told(ImportLines::Noted).await?,
             notes_total: self.store.noted_rows(self.plan).await?,
             nameless: tally.nameless,
             deactivated: tally.deactivated,
@@ -499,8 +486,16 @@ impl Planning<'_> {
         })
     }
 
-    async fn lines(&self, which: ImportLines<'_>) -> Result<Vec<ImportLine>, StoreError> {
-        self.store.import_lines(self.plan, which, 0, LINES_TOLD_MAX).await
+    /// What is to be said of the first rows of a kind.
+    async fn told(&self, which: ImportLines<'_>) -> Result<Vec<RowReport>, StoreError> {
+        let lines = self.store.import_lines(self.plan, which, 0, LINES_TOLD_MAX).await?;
+        let reports = lines.iter().flat_map(|line| {
+            line.findings.iter().filter_map(|finding| {
+                let code = RowCode::from_word(&finding.code)?;
+                Some(RowReport { row: line.line, code, reason: code.reason(finding.about.as_deref()) })
+            })
+        });
+        Ok(reports.collect())
     }
 }
 
@@ -516,14 +511,4 @@ fn excluded(tally: &ImportTally) -> Excluded {
         }
     }
     excluded
-}
-
-/// What is to be said of each line.
-fn told(lines: &[ImportLine]) -> impl Iterator<Item = (u32, RowCode, String)> {
-    lines.iter().flat_map(|line| {
-        line.findings.iter().filter_map(|finding| {
-            let code = RowCode::from_word(&finding.code)?;
-            Some((line.line, code, code.reason(finding.about.as_deref())))
-        })
-    })
 }

@@ -99,7 +99,7 @@ impl RowCode {
         match self {
             Self::BadMemberNo => "the member number is missing or not usable".to_owned(),
             Self::BadName => "the name is missing, too long or has control characters".to_owned(),
-            Self::BadAddress => address_problem(about).to_owned(),
+            Self::BadAddress => address_problem(about),
             Self::UnknownStatus => "the status is none of 正会員 賛助会員 休会 退会 逝去".to_owned(),
             Self::BadFiscalYear => "the fiscal year is not a year near this one".to_owned(),
             Self::CellError => format!("a cell shows {about}: a formula of the spreadsheet failed"),
@@ -134,27 +134,23 @@ impl RowCode {
     }
 }
 
-/// A word for what is wrong with an address; [`address_problem`] says it in full.
-fn address_word(error: AddressError) -> &'static str {
-    match error {
-        AddressError::Empty => "empty",
-        AddressError::At => "at",
-        AddressError::Local => "local",
-        AddressError::Dots => "dots",
-        AddressError::Domain => "domain",
-        AddressError::Long => "long",
-    }
+/// Words for what is wrong with an address.
+const ADDRESS_PROBLEMS: [(&str, AddressError); 6] = [
+    ("empty", AddressError::Empty),
+    ("at", AddressError::At),
+    ("local", AddressError::Local),
+    ("dots", AddressError::Dots),
+    ("domain", AddressError::Domain),
+    ("long", AddressError::Long),
+];
+
+fn word_of(error: AddressError) -> &'static str {
+    ADDRESS_PROBLEMS.iter().find(|(_, known)| *known == error).map_or("", |(word, _)| word)
 }
 
-fn address_problem(word: &str) -> &'static str {
-    match word {
-        "at" => "an address has exactly one @",
-        "local" => "the part before the @ has a character that is not allowed",
-        "dots" => "the part before the @ has dots in a row or at an end",
-        "domain" => "the part after the @ is not a domain name",
-        "long" => "the address is too long",
-        _ => "the address is empty",
-    }
+fn address_problem(word: &str) -> String {
+    let known = ADDRESS_PROBLEMS.iter().find(|(known, _)| *known == word);
+    known.map_or_else(|| "the address is not one we would send to".to_owned(), |(_, error)| error.to_string())
 }
 
 /// Reads rows of one file, and counts which cells it wrote in another way than the file does.
@@ -286,8 +282,8 @@ impl<'a> Cells<'a> {
 
     fn address(&self, notes: &mut Vec<RowFinding>) -> Result<Option<String>, RowFinding> {
         let Some(text) = self.text(&Column::Address) else { return Ok(None) };
-        let address = EmailAddress::parse(&folded(text))
-            .map_err(|error| RowCode::BadAddress.about(address_word(error)))?;
+        let address =
+            EmailAddress::parse(&folded(text)).map_err(|error| RowCode::BadAddress.about(word_of(error)))?;
         if let Some(meant) = probably_meant(address.domain()) {
             notes.push(RowCode::LikelyTypo.about(meant));
         }

@@ -241,7 +241,7 @@ async fn a_reminder_goes_to_members_of_today_who_have_not_answered() {
                     terms: "{}",
                     findings: "[]",
                     change: None,
-                    registry_revision: None,
+                    registry_revision: store.registry_revision().await.expect("read"),
                 },
                 NOW,
             )

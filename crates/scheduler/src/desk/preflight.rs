@@ -174,7 +174,7 @@ impl Desk {
                 terms: &signed,
                 findings: &findings,
                 change,
-                registry_revision: Some(registry),
+                registry_revision: registry,
             };
             self.store.freeze(actor, id, &snapshot, self.clock.now()).await?;
             digest = Some(finished);

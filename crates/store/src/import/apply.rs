@@ -1,6 +1,6 @@
 //! Writing a plan to the registry.
 
-use super::{Import, ImportState, PLAN_KEPT, plan::MISSING, read_import};
+use super::{Import, PLAN_KEPT, plan::MISSING};
 use crate::{Engine, Store, StoreError, WriteTx, member::MEMBER_VALUES, sql};
 use domain::{Actor, FiscalYear, Refusal, Rule, Timestamp};
 
@@ -36,15 +36,9 @@ impl Store {
         now: Timestamp,
         mut shown: impl FnMut(u64, u64),
     ) -> Result<i64, StoreError> {
-        let kept = seen.kept;
         let tx = self.write().await?;
-        let state = tx.import_state(plan).await?;
-        if state != ImportState::Planned {
-            let text = format!("import plan {plan} is {}", state.as_str());
-            return Err(Refusal::new(Rule::State, text, "plan the import again").into());
-        }
-        let found = read_import(&*tx, plan).await?;
-        let found = found.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+        let found = tx.import_locked(plan).await?;
+        found.waits()?;
         if found.created_at < now.minus(PLAN_KEPT) {
             let text = format!("import plan {plan} has waited for more than a day");
             return Err(Refusal::new(Rule::State, text, "plan the import again").into());
@@ -60,7 +54,9 @@ impl Store {
             shown(done, total);
         }
         tx.note_fields(seen.fields).await?;
-        let left = if found.mode == "full" { tx.end_missing(plan, found.fiscal_year).await? } else { 0 };
+        if found.mode == "full" {
+            tx.end_missing(plan, found.fiscal_year).await?;
+        }
         let text = "INSERT INTO roster_import (file_name, sha256, mode, fiscal_year, plan, actor, applied_at) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id AS n";
         let values = [
@@ -68,16 +64,16 @@ impl Store {
             found.sha256.as_str().into(),
             found.mode.as_str().into(),
             i64::from(found.fiscal_year.get()).into(),
-            kept.into(),
+            seen.kept.into(),
             actor.to_string().into(),
             now.millis().into(),
         ];
         let id = sql::number(&*tx, "record an import", text, values).await?;
         let text = "UPDATE import_plan SET state = 'applied', report = $2, import_id = $3 WHERE id = $1";
-        sql::run(&*tx, "close a plan", text, [plan.into(), kept.into(), id.into()]).await?;
+        sql::run(&*tx, "close a plan", text, [plan.into(), seen.kept.into(), id.into()]).await?;
         let detail = format!(
-            "mode={} year={} members={} left={left} sha256={}",
-            found.mode, found.fiscal_year, seen.members, found.sha256
+            "mode={} year={} members={} left={} sha256={}",
+            found.mode, found.fiscal_year, seen.members, seen.left, found.sha256
         );
         tx.audit(now, actor, "roster-imported", format!("import:{id}"), detail).await?;
         tx.commit().await?;
@@ -184,9 +180,11 @@ impl WriteTx {
         Ok(())
     }
 
-    async fn end_missing(&self, plan: i64, year: FiscalYear) -> Result<u64, StoreError> {
+    async fn end_missing(&self, plan: i64, year: FiscalYear) -> Result<(), StoreError> {
         let text =
             format!("DELETE FROM membership WHERE fiscal_year = $2 AND member_id IN (SELECT m.id {MISSING})");
-        sql::run(&**self, "end memberships", &text, [plan.into(), i64::from(year.get()).into()]).await
+        sql::run(&**self, "end memberships", &text, [plan.into(), i64::from(year.get()).into()])
+            .await
+            .map(|_| ())
     }
 }

@@ -18,7 +18,7 @@ pub use view::{ImportCursor, ImportLine, ImportLines, Leaver};
 
 use crate::{Store, StoreError, WriteTx, sql};
 use domain::{Actor, FiscalYear, Refusal, Rule, Timestamp};
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::FromQueryResult;
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a plan may be looked at. It holds people's data, and the registry moves on.
@@ -104,6 +104,23 @@ pub struct Import {
     pub import_id: Option<i64>,
     /// When it was planned.
     pub created_at: Timestamp,
+}
+
+impl Import {
+    /// Refuses where the plan does not wait to be written.
+    ///
+    /// # Errors
+    /// [`Refusal`] names what it is instead.
+    pub fn waits(&self) -> Result<(), Refusal> {
+        match self.state {
+            ImportState::Planned => Ok(()),
+            _ => Err(self.is_already("plan the import again")),
+        }
+    }
+
+    fn is_already(&self, way_on: &str) -> Refusal {
+        Refusal::new(Rule::State, format!("import plan {} is {}", self.plan, self.state.as_str()), way_on)
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -229,7 +246,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn import(&self, plan: i64) -> Result<Option<Import>, StoreError> {
-        read_import(&self.connection, plan).await
+        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1");
+        let row: Option<ImportColumns> =
+            sql::row(&self.connection, "read an import", &text, [plan.into()]).await?;
+        row.map(Import::try_from).transpose()
     }
 
     /// The last imports, the latest first.
@@ -249,21 +269,14 @@ impl Store {
     /// [`StoreError::Refused`] where it was applied.
     pub async fn drop_import(&self, actor: Actor, plan: i64, now: Timestamp) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        let text = "DELETE FROM import_plan WHERE id = $1 AND state = 'failed'";
-        // The rows refer to the plan: they go first, the plan with the last of them.
-        let state = tx.import_state(plan).await?;
-        if state == ImportState::Applied {
-            let text = format!("import plan {plan} is {}", state.as_str());
-            return Err(Refusal::new(Rule::State, text, "what was imported stays").into());
+        let found = tx.import_locked(plan).await?;
+        if found.state == ImportState::Applied {
+            return Err(found.is_already("what was imported stays").into());
         }
-        let failed = "UPDATE import_plan SET state = 'failed' WHERE id = $1";
-        sql::run(&*tx, "drop a plan", failed, [plan.into()]).await?;
+        tx.close_plan(plan).await?;
         tx.audit(now, actor, "import-dropped", format!("import-plan:{plan}"), String::new()).await?;
         tx.commit().await?;
-        self.drop_staged(plan).await?;
-        let tx = self.write().await?;
-        sql::run(&*tx, "drop a plan", text, [plan.into()]).await?;
-        tx.commit().await
+        self.drop_closed(plan).await
     }
 
     /// A second person has looked at a plan that changes much.
@@ -280,18 +293,14 @@ impl Store {
             return Err(Refusal::new(Rule::Role, "this role does not confirm imports", way_on).into());
         }
         let tx = self.write().await?;
-        let found = read_import(&*tx, plan).await?;
-        let found = found.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+        let found = tx.import_locked(plan).await?;
         if found.actor == actor.to_string() {
             let text = "whoever planned an import does not confirm it";
             return Err(Refusal::new(Rule::FourEyes, text, "ask somebody else to look at it").into());
         }
-        let text = "UPDATE import_plan SET confirmed_by = $2 WHERE id = $1 AND state = 'planned'";
-        let confirmed =
-            sql::run(&*tx, "confirm an import", text, [plan.into(), actor.to_string().into()]).await?;
-        if confirmed == 0 {
-            return Err(Refusal::new(Rule::State, "the plan does not wait any more", "plan again").into());
-        }
+        found.waits()?;
+        let text = "UPDATE import_plan SET confirmed_by = $2 WHERE id = $1";
+        sql::run(&*tx, "confirm an import", text, [plan.into(), actor.to_string().into()]).await?;
         tx.audit(now, actor, "import-confirmed", format!("import-plan:{plan}"), String::new()).await?;
         tx.commit().await
     }
@@ -365,18 +374,21 @@ impl Store {
         let old: Vec<sql::Number> =
             sql::rows(&self.connection, "look for old plans", &text, [before.into()]).await?;
         for plan in old {
-            // Nobody may write a plan of which some rows are gone already.
             let tx = self.write().await?;
-            let text = "UPDATE import_plan SET state = 'failed' WHERE id = $1 AND state <> 'applied'";
-            sql::run(&*tx, "close an old plan", text, [plan.n.into()]).await?;
+            tx.close_plan(plan.n).await?;
             tx.commit().await?;
-            self.drop_staged(plan.n).await?;
-            let tx = self.write().await?;
-            let text = "DELETE FROM import_plan WHERE id = $1 AND state <> 'applied'";
-            sql::run(&*tx, "drop an old plan", text, [plan.n.into()]).await?;
-            tx.commit().await?;
+            self.drop_closed(plan.n).await?;
         }
         Ok(())
+    }
+
+    /// The rows refer to the plan: they go first, a plan that was not written after the last of them.
+    async fn drop_closed(&self, plan: i64) -> Result<(), StoreError> {
+        self.drop_staged(plan).await?;
+        let tx = self.write().await?;
+        let text = "DELETE FROM import_plan WHERE id = $1 AND state = 'failed'";
+        sql::run(&*tx, "drop a plan", text, [plan.into()]).await?;
+        tx.commit().await
     }
 
     /// Deletes what was staged, in steps that let others write in between.
@@ -400,26 +412,17 @@ impl Store {
     }
 }
 
-async fn read_import(connection: &impl ConnectionTrait, plan: i64) -> Result<Option<Import>, StoreError> {
-    let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1");
-    let row: Option<ImportColumns> = sql::row(connection, "read an import", &text, [plan.into()]).await?;
-    row.map(Import::try_from).transpose()
-}
-
 impl WriteTx {
-    async fn import_state(&self, plan: i64) -> Result<ImportState, StoreError> {
-        #[derive(FromQueryResult)]
-        struct Row {
-            state: String,
-        }
-        let text = format!("SELECT state FROM import_plan WHERE id = $1{}", self.for_update());
-        let row: Option<Row> = sql::row(&**self, "lock an import", &text, [plan.into()]).await?;
-        let row = row.ok_or_else(|| StoreError::not_found("import plan", plan))?;
-        row.state.parse().map_err(|why| StoreError::Corrupt {
-            table: "import_plan",
-            column: "state",
-            row: plan,
-            why,
-        })
+    /// Nobody writes a plan of which some rows are gone already.
+    async fn close_plan(&self, plan: i64) -> Result<(), StoreError> {
+        let text = "UPDATE import_plan SET state = 'failed' WHERE id = $1 AND state <> 'applied'";
+        sql::run(&**self, "close a plan", text, [plan.into()]).await.map(|_| ())
+    }
+
+    /// One import, which nobody else changes before this transaction ends.
+    async fn import_locked(&self, plan: i64) -> Result<Import, StoreError> {
+        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1{}", self.for_update());
+        let row: Option<ImportColumns> = sql::row(&**self, "lock an import", &text, [plan.into()]).await?;
+        row.ok_or_else(|| StoreError::not_found("import plan", plan))?.try_into()
     }
 }

@@ -188,26 +188,22 @@ impl Store {
         after: Option<&MemberNo>,
         limit: u32,
     ) -> Result<Vec<StagedMember>, StoreError> {
+        let end = "SELECT MAX(member_no) AS text FROM (SELECT DISTINCT member_no FROM import_row \
+                   WHERE plan_id = $1 AND member_no > $2 ORDER BY member_no LIMIT $3) AS page";
         let text = "SELECT line, member_no, fiscal_year, cells FROM import_row \
-                    WHERE plan_id = $1 AND code IS NULL AND member_no > $2 AND member_no <= \
-                    (SELECT MAX(member_no) FROM (SELECT DISTINCT member_no FROM import_row \
-                    WHERE plan_id = $1 AND member_no > $2 ORDER BY member_no LIMIT $3) AS page) \
+                    WHERE plan_id = $1 AND code IS NULL AND member_no > $2 AND member_no <= $3 \
                     ORDER BY member_no, fiscal_year DESC, line";
         let mut after = after.map(MemberNo::as_str).unwrap_or_default().to_owned();
         // A page of numbers none of whose rows was taken is not the end.
         loop {
             let values = [plan.into(), after.as_str().into(), i64::from(limit).into()];
-            let rows: Vec<RowColumns> =
-                sql::rows(&self.connection, "read staged rows", text, values.clone()).await?;
+            let last: Option<sql::Text> =
+                sql::row(&self.connection, "find a page of numbers", end, values).await?;
+            let Some(last) = last.and_then(|found| found.text) else { return Ok(Vec::new()) };
+            let values = [plan.into(), after.as_str().into(), last.as_str().into()];
+            let rows: Vec<RowColumns> = sql::rows(&self.connection, "read staged rows", text, values).await?;
             if rows.is_empty() {
-                let last = "SELECT MAX(member_no) AS text FROM (SELECT DISTINCT member_no FROM import_row \
-                            WHERE plan_id = $1 AND member_no > $2 ORDER BY member_no LIMIT $3) AS page";
-                let found: Option<sql::Text> =
-                    sql::row(&self.connection, "look for further rows", last, values).await?;
-                match found.and_then(|found| found.text) {
-                    Some(last) => after = last,
-                    None => return Ok(Vec::new()),
-                }
+                after = last;
                 continue;
             }
             let mut members = by_member(rows)?;
@@ -252,19 +248,17 @@ impl Store {
             .zip(first..)
             .map(|(member, seq)| {
                 let flag = |set: bool| if set { "1" } else { "0" };
-                let own = serde_json::json!([
-                    seq,
-                    member.change,
-                    member.line,
-                    flag(member.keeps_mailbox),
-                    flag(member.is_current),
-                    member.member.map(MemberId::get),
-                    text_of(&member.years),
-                    member.differences,
-                ]);
-                let serde_json::Value::Array(mut row) = own else { return own };
-                row.extend(member_values(&member.data));
-                serde_json::Value::Array(row)
+                let own: [serde_json::Value; 8] = [
+                    seq.into(),
+                    member.change.into(),
+                    member.line.into(),
+                    flag(member.keeps_mailbox).into(),
+                    flag(member.is_current).into(),
+                    member.member.map(MemberId::get).into(),
+                    text_of(&member.years).into(),
+                    member.differences.as_str().into(),
+                ];
+                own.into_iter().chain(member_values(&member.data)).collect()
             })
             .collect();
         sql::run(&*tx, "plan members", &text, [sql::json(&rows), plan.into()]).await?;

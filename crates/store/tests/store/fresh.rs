@@ -119,7 +119,7 @@ impl Fresh {
                     terms: "{}",
                     findings: r#"["checked"]"#,
                     change: None,
-                    registry_revision: None,
+                    registry_revision: self.store.registry_revision().await.expect("read"),
                 },
                 NOW,
             )

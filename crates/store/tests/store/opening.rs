@@ -134,7 +134,7 @@ async fn other_people_than_last_time_need_a_second_signature() {
             terms: "{}",
             findings: "[1]",
             change: Some(change),
-            registry_revision: None,
+            registry_revision: fresh.store.registry_revision().await.expect("read"),
         };
         fresh.store.freeze(fresh.author, id, &snapshot, NOW).await.expect("frozen");
         assert_eq!(fresh.broadcast(id).await.change, Some(change));

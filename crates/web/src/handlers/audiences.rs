@@ -3,7 +3,7 @@
 //! The form carries its own state: adding a row and counting change nothing; what is saved is what was
 //! counted. It is posted, for an address of a page has no room for many workplaces.
 
-use super::{Fault, reply, shell};
+use super::{Fault, composing, may_import, reply, requests, shell, year};
 use crate::{
     filters::{Call, Door, Form, Routes, get, post},
     i18n::Texts,
@@ -12,7 +12,7 @@ use crate::{
         NewAudiencePage, PeopleView, PersonView, Preview, TermRow, Times, UseView, grouped, html,
     },
 };
-use domain::{Actor, AudienceId, BroadcastId, BroadcastState, FiscalYear, Nature, Prefecture};
+use domain::{AudienceId, BroadcastId, BroadcastState, Nature, Prefecture};
 use registry::{AudienceError, Comparison, Condition};
 use store::{
     AudienceFilter, Broadcast, Clause, Listed, Member, NamedMember, People, Reach, StoreError, Term, Test,
@@ -74,7 +74,7 @@ async fn show(call: Call, id: AudienceId) -> Result<Response, Fault> {
         s,
         t,
         conditions: words(t, &audience.filter),
-        written: audience.filter.all.iter().map(ToString::to_string).collect(),
+        written: audience.filter.to_string(),
         count: grouped(count),
         sample: sample.into_iter().map(person).collect(),
         uses: uses.iter().map(|broadcast| use_view(&call, broadcast)).collect(),
@@ -97,10 +97,9 @@ async fn difference(call: Call, id: BroadcastId) -> Result<Response, Fault> {
 
 /// The form for a new audience, and whom its conditions find once somebody counts.
 async fn form(call: Call, (): ()) -> Result<Response, Fault> {
-    let _defines = may_define(&call)?;
-    let typed = if call.form.is_empty() { &call.query } else { &call.form };
-    let wish = typed.get("do");
-    let mut rows = rows_of(typed);
+    let _defines = may_import(&call)?;
+    let wish = call.form.get("do");
+    let mut rows = rows_of(&call.form);
     if rows.is_empty() && wish.is_empty() {
         rows.push(Row::new(true));
     }
@@ -115,7 +114,7 @@ async fn form(call: Call, (): ()) -> Result<Response, Fault> {
 }
 
 async fn save(call: Call, (): ()) -> Result<Response, Fault> {
-    let actor = may_define(&call)?;
+    let actor = may_import(&call)?;
     let rows = rows_of(&call.form);
     let filter = match filter_of(&call, &rows).await? {
         Ok(filter) => filter,
@@ -139,14 +138,6 @@ async fn again(
 ) -> Result<Response, Fault> {
     let page = form_page(call, rows, filter, Some(mistake)).await?;
     Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
-}
-
-fn may_define(call: &Call) -> Result<Actor, Fault> {
-    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
-}
-
-fn year(call: &Call) -> FiscalYear {
-    call.app.web.desk.settings().calendar.year_at(call.app.now())
 }
 
 fn fitting<'a>(call: &Call, filter: &'a AudienceFilter) -> People<'a> {
@@ -250,13 +241,11 @@ async fn form_page(
     mistake: Option<String>,
 ) -> Result<String, Fault> {
     let t = call.texts();
-    let typed = if call.form.is_empty() { &call.query } else { &call.form };
-    let compare = typed.get("compare").to_owned();
+    let compare = call.form.get("compare").to_owned();
     let preview = match filter {
         Some(filter) => Some(preview(call, filter, &compare).await?),
         None => None,
     };
-    let saved = call.app.web.store.audiences().await?;
     let mut s = shell(call, t.get("audience-new"));
     s.here = "members";
     Ok(html(&NewAudiencePage {
@@ -264,9 +253,9 @@ async fn form_page(
         t,
         clauses: clauses(rows),
         fields: fields(call).await?,
-        audiences: saved.into_iter().map(|saved| (saved.name.clone(), label(t, &saved.name))).collect(),
+        audiences: composing::audiences(call).await?,
         compare,
-        name: typed.get("name").to_owned(),
+        name: call.form.get("name").to_owned(),
         mistake,
         preview,
     }))
@@ -276,13 +265,11 @@ fn clauses(rows: &[Row]) -> Vec<ClauseRows> {
     let mut clauses: Vec<ClauseRows> = Vec::new();
     for (n, row) in rows.iter().enumerate() {
         if row.starts {
-            clauses.push(ClauseRows { rows: Vec::new(), last: n });
+            clauses.push(ClauseRows { rows: Vec::new() });
         }
         if let Some(clause) = clauses.last_mut() {
-            clause.last = n;
             clause.rows.push(TermRow {
                 n,
-                join: if row.starts { "and" } else { "or" },
                 field: row.field.clone(),
                 negated: row.negated,
                 values: row.values.clone(),
@@ -334,10 +321,14 @@ async fn differences(call: &Call, people: People<'_>, earlier: &[Broadcast]) -> 
         all.push(DifferenceView {
             title: t.format("difference-title", &title),
             kinds: vec![
-                people_view(t, t.with("difference-joined", "n", grouped(found.joined.total)), found.joined),
-                people_view(t, t.with("difference-left", "n", grouped(found.left.total)), found.left),
                 people_view(
-                    t,
+                    call,
+                    t.with("difference-joined", "n", grouped(found.joined.total)),
+                    found.joined,
+                ),
+                people_view(call, t.with("difference-left", "n", grouped(found.left.total)), found.left),
+                people_view(
+                    call,
                     t.with("difference-never", "n", grouped(found.never_mailed.total)),
                     found.never_mailed,
                 ),
@@ -347,19 +338,17 @@ async fn differences(call: &Call, people: People<'_>, earlier: &[Broadcast]) -> 
     Ok(html(&Differences { t, all }))
 }
 
-fn people_view(t: Texts, title: String, listed: Listed) -> PeopleView {
+fn people_view(call: &Call, title: String, listed: Listed) -> PeopleView {
     let more = listed.total.saturating_sub(listed.first.len() as u64);
     let named = |member: NamedMember| PersonView {
         id: member.id,
-        name: member
-            .known_as
-            .map_or_else(|| t.get("reply-member-gone"), |(number, name)| format!("{number} {name}")),
+        name: requests::name(call, member.known_as),
         place: String::new(),
     };
     PeopleView {
         title,
         first: listed.first.into_iter().map(named).collect(),
-        rest: (more > 0).then(|| t.with("difference-more", "n", grouped(more))),
+        rest: (more > 0).then(|| call.texts().with("difference-more", "n", grouped(more))),
     }
 }
 
@@ -385,7 +374,7 @@ fn use_view(call: &Call, broadcast: &Broadcast) -> UseView {
 }
 
 /// An audience's name as people read it.
-fn label(t: Texts, name: &str) -> String {
+pub(super) fn label(t: Texts, name: &str) -> String {
     if name == "all" { t.get("audience-all") } else { name.to_owned() }
 }
 

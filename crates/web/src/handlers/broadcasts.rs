@@ -2,7 +2,7 @@
 //! drawn follow the desk's rules, and the desk checks again.
 
 use super::{
-    Fault,
+    Fault, audiences,
     events::{self, Moment},
     reply, shell,
 };
@@ -98,7 +98,7 @@ impl Seen {
 
 /// There is something left that could be sent.
 pub(super) fn may_cancel(state: BroadcastState) -> bool {
-    !matches!(state, BroadcastState::Completed | BroadcastState::Cancelled | BroadcastState::Expired)
+    !state.is_over()
 }
 
 async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
@@ -116,7 +116,7 @@ async fn page(call: &Call, seen: Seen) -> Result<String, Fault> {
     };
     let (mail_subject, mail_body, preview_note) = preview(call, &broadcast);
     let mut s = shell(call, broadcast.subject.clone());
-    (s.nature, s.here, s.live) = (Some(broadcast.nature), "home", is_live(broadcast.state));
+    (s.nature, s.here, s.live) = (Some(broadcast.nature), "home", !broadcast.state.is_over());
     let page = BroadcastPage {
         s,
         t,
@@ -175,18 +175,6 @@ async fn replies_to(call: &Call, id: BroadcastId) -> Result<u64, Fault> {
     match &call.app.web.replybox {
         Some(replies) if call.role().may_see_addresses() => Ok(replies.count_for(id).await?),
         _ => Ok(0),
-    }
-}
-
-fn is_live(state: BroadcastState) -> bool {
-    match state {
-        BroadcastState::Draft
-        | BroadcastState::Preflighted
-        | BroadcastState::AwaitingApproval
-        | BroadcastState::Approved
-        | BroadcastState::Sending
-        | BroadcastState::Stopped => true,
-        BroadcastState::Completed | BroadcastState::Cancelled | BroadcastState::Expired => false,
     }
 }
 
@@ -390,8 +378,7 @@ fn arg(t: Texts, name: &str, value: &str) -> String {
 /// Whom a broadcast addresses, in words.
 pub(super) fn audience_name(t: Texts, stored: &str) -> String {
     match serde_json::from_str::<AudienceSpec>(stored) {
-        Ok(AudienceSpec::Named(name)) if name == "all" => t.get("audience-all"),
-        Ok(AudienceSpec::Named(name)) => name,
+        Ok(AudienceSpec::Named(name)) => audiences::label(t, &name),
         Ok(AudienceSpec::NonRespondents { of }) => t.with("audience-non-respondents", "id", of),
         Ok(AudienceSpec::ReachedOrUnknown { of }) => t.with("audience-reached", "id", of),
         Err(_) => stored.to_owned(),

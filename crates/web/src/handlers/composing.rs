@@ -1,6 +1,6 @@
 //! Writing a notice: new, changed before its release, or correcting one that was sent.
 
-use super::{Fault, broadcasts::audience_name, reply, shell, steps::actor};
+use super::{Fault, audiences::label, broadcasts::audience_name, reply, shell, steps::actor};
 use crate::{
     filters::{Call, Form},
     i18n::Texts,
@@ -164,13 +164,13 @@ fn fixed_audience(t: Texts, broadcast: &Broadcast) -> Option<String> {
 }
 
 /// Names and labels of the saved audiences.
-async fn audiences(call: &Call) -> Result<Vec<(String, String)>, Fault> {
+pub(super) async fn audiences(call: &Call) -> Result<Vec<(String, String)>, Fault> {
     let t = call.texts();
     let saved = call.app.web.store.audiences().await?;
     Ok(saved
         .into_iter()
         .map(|audience| {
-            let label = if audience.name == "all" { t.get("audience-all") } else { audience.name.clone() };
+            let label = label(t, &audience.name);
             (audience.name, label)
         })
         .collect())

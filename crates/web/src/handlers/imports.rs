@@ -4,7 +4,7 @@
 //! Files come from desktops; [`registry`] bounds and checks them. A plan shows people's data to those
 //! who may see it, and is looked at by others without addresses.
 
-use super::{Fault, events, reply, shell};
+use super::{Fault, events, may_import, reply, shell, year};
 use crate::{
     filters::{Call, Door, Routes, Upload, get, post, upload},
     i18n::Texts,
@@ -13,12 +13,12 @@ use crate::{
         Times, grouped, html,
     },
 };
-use domain::{Actor, FiscalYear, Role};
+use domain::{FiscalYear, Role};
 use registry::{
     COLUMN_MEANINGS, Difference, ImportError, ImportMode, ImportReport, Planner, Progress, RosterFile,
     RowCode, apply, heading_key, is_meaning,
 };
-use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use store::{Import, ImportLine, ImportLines, ImportState, RowFinding, StoreError};
 use tracing::error;
 use warp::{Filter, http::StatusCode, reply::Response};
@@ -118,13 +118,11 @@ async fn receive(call: Call, (): ()) -> Result<Response, Fault> {
     let planner = Planner { store: &web.store, keyring: &web.keyring, actor, now: call.app.now() };
     let plan = planner.begin(&roster, fiscal_year, mode).await?;
     let app = call.app.clone();
-    note(&call, plan, Progress::Reading(0, None));
+    call.app.note_import(plan, Some(Progress::Reading(0, None)));
     let planning = tokio::spawn(async move {
         let web = &app.web;
         let planner = Planner { store: &web.store, keyring: &web.keyring, actor, now: app.now() };
-        let shown = |progress| {
-            app.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(plan, progress);
-        };
+        let shown = |progress| app.note_import(plan, Some(progress));
         // A file that is none after all is told on the plan's page.
         if let Err(problem) = planner.complete(plan, roster, fiscal_year, mode, shown).await {
             error!(
@@ -133,7 +131,7 @@ async fn receive(call: Call, (): ()) -> Result<Response, Fault> {
                 "an import was not planned"
             );
         }
-        app.imports.lock().unwrap_or_else(PoisonError::into_inner).remove(&plan);
+        app.note_import(plan, None);
     });
     let _small_files_are_done = tokio::time::timeout(PATIENCE, planning).await;
     Ok(reply::see_other(&format!("/imports/{plan}")))
@@ -215,13 +213,11 @@ async fn write(call: Call, plan: i64) -> Result<Response, Fault> {
         return Ok(reply::see_other(&format!("/imports/{plan}")));
     }
     let app = call.app.clone();
-    note(&call, plan, Progress::Writing(0, 0));
+    call.app.note_import(plan, Some(Progress::Writing(0, 0)));
     let mut writing = tokio::spawn(async move {
-        let shown = |progress| {
-            app.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(plan, progress);
-        };
+        let shown = |progress| app.note_import(plan, Some(progress));
         let written = apply(&app.web.store, actor, plan, app.now(), shown).await;
-        app.imports.lock().unwrap_or_else(PoisonError::into_inner).remove(&plan);
+        app.note_import(plan, None);
         if let Err(problem @ (StoreError::Query { .. } | StoreError::Corrupt { .. })) = &written {
             error!(
                 error = problem as &dyn std::error::Error,
@@ -258,10 +254,6 @@ async fn forget(call: Call, plan: i64) -> Result<Response, Fault> {
     Ok(reply::see_other("/imports?said=import-dropped"))
 }
 
-fn may_import(call: &Call) -> Result<Actor, Fault> {
-    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
-}
-
 /// Plans show addresses; whoever confirms one has to see what it changes.
 fn may_look(call: &Call) -> Result<(), Fault> {
     if call.role() == Role::Viewer { Err(Fault::Forbidden) } else { Ok(()) }
@@ -271,20 +263,8 @@ async fn find(call: &Call, plan: i64) -> Result<Import, Fault> {
     call.app.web.store.import(plan).await?.ok_or(Fault::NotFound)
 }
 
-fn year(call: &Call) -> FiscalYear {
-    call.app.web.desk.settings().calendar.year_at(call.app.now())
-}
-
-fn note(call: &Call, plan: i64, progress: Progress) {
-    call.app.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(plan, progress);
-}
-
-fn noted(call: &Call, plan: i64) -> Option<Progress> {
-    call.app.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&plan).copied()
-}
-
 fn is_busy(call: &Call, plan: i64) -> bool {
-    noted(call, plan).is_some()
+    call.app.import_progress(plan).is_some()
 }
 
 /// Other buttons are due when it changes.
@@ -295,7 +275,7 @@ fn stamp(call: &Call, import: &Import) -> String {
 /// How far it is, as HTML; empty where nothing is under way.
 fn progress(call: &Call, import: &Import) -> String {
     let t = call.texts();
-    let (step, done, total) = match noted(call, import.plan) {
+    let (step, done, total) = match call.app.import_progress(import.plan) {
         Some(Progress::Reading(done, about)) => ("import-reading", done, about),
         Some(Progress::Comparing(done, most)) => ("import-comparing", done, Some(most)),
         Some(Progress::Writing(done, total)) => ("import-writing", done, Some(total)),

@@ -34,7 +34,7 @@ use crate::{
     pages::{Shell, Who},
     security,
 };
-use domain::{BroadcastId, DeliveryState, ExerciseId, MemberId, ReplyId};
+use domain::{Actor, BroadcastId, DeliveryState, ExerciseId, FiscalYear, MemberId, ReplyId};
 use warp::Filter;
 
 /// Every route there is.
@@ -208,6 +208,16 @@ const SAYINGS: [&str; 26] = [
     "columns-remembered",
     "erasure-asked",
 ];
+
+/// On whose behalf the registry changes, and what is sent to its members.
+fn may_import(call: &Call) -> Result<Actor, Fault> {
+    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
+}
+
+/// The present fiscal year.
+fn year(call: &Call) -> FiscalYear {
+    call.app.web.desk.settings().calendar.year_at(call.app.now())
+}
 
 /// For pages that only those may open who may see addresses (law 12).
 fn sees_addresses(call: &Call) -> Result<(), Fault> {

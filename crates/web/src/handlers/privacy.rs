@@ -4,12 +4,12 @@
 //! Nothing here erases by a link: a person who may decide about the roster confirms by name. What
 //! leaves is one person's data with address, for those who may see it (law 12).
 
-use super::{Fault, reply, sees_addresses, shell};
+use super::{Fault, may_import, reply, sees_addresses, shell};
 use crate::{
     filters::{Call, Door, Routes, get, post},
     pages::{ErasePage, ErasureRow, PeriodRow, RetentionPage, Times, grouped, html},
 };
-use domain::{Actor, MemberId, Span};
+use domain::{MemberId, Span};
 use report::PersonalData;
 use store::{Erasure, Kept};
 use warp::{Filter, reply::Response};
@@ -31,7 +31,7 @@ pub(super) fn add(routes: &mut Routes) {
 
 /// Whom it concerns, by name, what goes and what stays.
 async fn confirm(call: Call, id: MemberId) -> Result<Response, Fault> {
-    let _decides = may_decide(&call)?;
+    let _decides = may_import(&call)?;
     let store = &call.app.web.store;
     let data = store.member(id).await?.ok_or(Fault::NotFound)?.member.data;
     let t = call.texts();
@@ -49,7 +49,7 @@ async fn confirm(call: Call, id: MemberId) -> Result<Response, Fault> {
 
 /// Asks for it: the service erases within a minute, or when the last broadcast is over.
 async fn erase(call: Call, id: MemberId) -> Result<Response, Fault> {
-    let actor = may_decide(&call)?;
+    let actor = may_import(&call)?;
     call.app.web.store.ask_erasure(actor, id, call.app.now()).await?;
     Ok(reply::see_other("/retention?said=erasure-asked"))
 }
@@ -92,10 +92,6 @@ async fn show(call: Call, (): ()) -> Result<Response, Fault> {
         erasures: erasures.into_iter().map(|erasure| erasure_row(&call, erasure)).collect(),
     };
     Ok(reply::html(html(&page)))
-}
-
-fn may_decide(call: &Call) -> Result<Actor, Fault> {
-    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
 }
 
 async fn period_row(call: &Call, kept: Kept, what: &str, period: Option<Span>) -> Result<PeriodRow, Fault> {

@@ -55,7 +55,7 @@ pub(crate) async fn answer(call: Call, token: String) -> Result<Response, Fault>
             let now = call.app.now();
             // Durable before the page says so (law 10).
             call.app.web.store.save_response(opened.collects, opened.link.member, &answers, now).await?;
-            // Whoever comes back sees what was stored, with or without cookies.
+            // Whoever comes back sees what was stored: the proof stands in the address.
             let page = match proof {
                 Proof::Given => {
                     format!("{}?{}={}", call.path, membership::KEPT, membership::kept(&call, opened.link))
@@ -150,7 +150,7 @@ async fn open(call: &Call, kind: TokenKind, token: &str) -> Result<Opened, Fault
     let asked = call.app.web.settings.prove_membership.contains(&broadcast.nature);
     let number = asked.then(|| row.member_no.parse::<MemberNo>()).transpose();
     let number = number.map_err(|error| Fault::Internal(Box::new(error)))?;
-    if store.erasure(token.member).await?.is_some_and(|erasure| erasure.core_done_at.is_some()) {
+    if store.is_erased(token.member).await? {
         return Err(Fault::Link);
     }
     let sheet = match broadcast.questionnaire {

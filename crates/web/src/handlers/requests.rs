@@ -3,14 +3,14 @@
 //! # Security
 //! A request names a person; onlookers and approvers do not see it (law 12).
 
-use super::{Fault, reply, sees_addresses, shell};
+use super::{Fault, may_import, reply, sees_addresses, shell};
 use crate::{
     filters::{Call, Door, Routes, get, post},
     pages::{
         RequestRow, RequestsConfirmPage, RequestsPage, SuppressedPage, SuppressedRow, Times, grouped, html,
     },
 };
-use domain::{Actor, Decision, MemberId, RequestKind};
+use domain::{Decision, MemberId, RequestKind};
 use store::OpenRequest;
 use warp::{Filter, reply::Response};
 
@@ -56,7 +56,7 @@ async fn list(call: Call, (): ()) -> Result<Response, Fault> {
 
 /// Whom it concerns, by name, before anything is decided.
 async fn confirm(call: Call, (): ()) -> Result<Response, Fault> {
-    let _decides = may_decide(&call)?;
+    let _decides = may_import(&call)?;
     let chosen = chosen(&call)?;
     let kind = kind_of(call.form.get("kind"));
     let mut rows = open(&call, kind).await?;
@@ -72,7 +72,7 @@ async fn confirm(call: Call, (): ()) -> Result<Response, Fault> {
 }
 
 async fn settle(call: Call, (): ()) -> Result<Response, Fault> {
-    let actor = may_decide(&call)?;
+    let actor = may_import(&call)?;
     let decision: Decision = call.form.get("decision").parse().map_err(|_| Fault::BadForm)?;
     let ids = chosen(&call)?;
     let settled = call.app.web.store.settle_requests(actor, &ids, decision, call.app.now()).await?;
@@ -106,13 +106,9 @@ async fn suppressed(call: Call, (): ()) -> Result<Response, Fault> {
 }
 
 async fn lift(call: Call, id: MemberId) -> Result<Response, Fault> {
-    let actor = may_decide(&call)?;
+    let actor = may_import(&call)?;
     call.app.web.store.lift_suppression(actor, id, call.app.now()).await?;
     Ok(reply::see_other(&format!("/members/{id}?said=lifted")))
-}
-
-fn may_decide(call: &Call) -> Result<Actor, Fault> {
-    call.actor().filter(|_| call.role().may_import()).ok_or(Fault::Forbidden)
 }
 
 fn chosen(call: &Call) -> Result<Vec<i64>, Fault> {
@@ -135,7 +131,7 @@ async fn open(call: &Call, kind: Option<RequestKind>) -> Result<Vec<RequestRow>,
     Ok(found.into_iter().map(row).collect())
 }
 
-fn name(call: &Call, known_as: Option<(String, String)>) -> String {
+pub(super) fn name(call: &Call, known_as: Option<(String, String)>) -> String {
     known_as
         .map_or_else(|| call.texts().get("reply-member-gone"), |(number, name)| format!("{number} {name}"))
 }

@@ -53,7 +53,7 @@ pub(crate) struct AudiencePage {
     pub(crate) t: Texts,
     pub(crate) conditions: Vec<String>,
     /// As on the command line, one condition each.
-    pub(crate) written: Vec<String>,
+    pub(crate) written: String,
     pub(crate) count: String,
     pub(crate) sample: Vec<PersonView>,
     pub(crate) uses: Vec<UseView>,
@@ -66,8 +66,6 @@ pub(crate) struct AudiencePage {
 pub(crate) struct TermRow {
     /// Its place among all rows.
     pub(crate) n: usize,
-    /// `and` where it begins a condition, else `or`.
-    pub(crate) join: &'static str,
     pub(crate) field: String,
     pub(crate) negated: bool,
     /// As typed.
@@ -78,8 +76,6 @@ pub(crate) struct TermRow {
 #[derive(Debug, Clone)]
 pub(crate) struct ClauseRows {
     pub(crate) rows: Vec<TermRow>,
-    /// The place of its last row.
-    pub(crate) last: usize,
 }
 
 /// Whom the conditions find.

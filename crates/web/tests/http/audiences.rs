@@ -9,8 +9,8 @@ fn row(join: &str, field: &str, how: &str, values: &str) -> String {
 }
 
 async fn form(site: &Site, browser: &Browser, rows: &[String], wish: &str) -> String {
-    let path = format!("/audiences/new?{}&compare=&do={wish}", rows.join("&"));
-    let answer = site.get_as(browser, &path).await;
+    let typed = format!("{}&compare=&do={wish}", rows.join("&"));
+    let answer = site.post_as(browser, "/audiences/new", &typed).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.body
 }

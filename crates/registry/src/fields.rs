@@ -6,7 +6,7 @@ use store::MemberData;
 
 /// Texts by field; a field without a value is not there. Free fields stand beside the own ones: no
 /// heading can give them such a name.
-pub(super) type Fields = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// What changes in one field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,26 +19,32 @@ pub struct Difference {
     pub after: String,
 }
 
-/// The fields of a member.
-pub(super) fn fields_of(data: &MemberData) -> Fields {
+/// The fields of a member that a roster changes.
+pub(crate) fn fields_of(data: &MemberData) -> Fields {
+    let mut fields = described(data);
+    fields.insert("status".to_owned(), data.status.to_string());
+    fields.extend(data.address.as_ref().map(|address| ("address".to_owned(), address.reveal())));
+    fields
+}
+
+/// Who a member is, as a notice can say it.
+pub(crate) fn described(data: &MemberData) -> Fields {
     let mut fields = data.attributes.clone();
     let own = [
-        ("name", data.name.clone()),
-        ("kana", data.kana.clone()),
-        ("address", data.address.as_ref().map(EmailAddress::reveal).unwrap_or_default()),
-        ("prefecture", data.prefecture.map(|prefecture| prefecture.name().to_owned()).unwrap_or_default()),
-        ("facility", data.facility.clone()),
-        ("role", data.duty.clone()),
-        ("status", data.status.to_string()),
+        ("name", data.name.as_str()),
+        ("kana", &data.kana),
+        ("prefecture", data.prefecture.map_or("", Prefecture::name)),
+        ("facility", &data.facility),
+        ("role", &data.duty),
     ];
-    fields.extend(own.map(|(field, text)| (field.to_owned(), text)));
-    fields.retain(|_, text| !text.is_empty());
+    fields.extend(own.map(|(field, text)| (field.to_owned(), text.to_owned())));
+    fields.retain(|_, text| !text.trim().is_empty());
     fields
 }
 
 /// The member of these fields. They were checked on their way in; what is not readable any more
 /// counts as not there, and a member without a readable status is no active one.
-pub(super) fn member_of(member_no: MemberNo, mut fields: Fields) -> MemberData {
+pub(crate) fn member_of(member_no: MemberNo, mut fields: Fields) -> MemberData {
     let mut take = |field: &str| fields.remove(field).unwrap_or_default();
     MemberData {
         member_no,
@@ -54,7 +60,7 @@ pub(super) fn member_of(member_no: MemberNo, mut fields: Fields) -> MemberData {
 }
 
 /// Field by field, the own ones first.
-pub(super) fn differences(before: &Fields, after: &Fields) -> Vec<Difference> {
+pub(crate) fn differences(before: &Fields, after: &Fields) -> Vec<Difference> {
     let own = ["status", "address", "name", "kana", "prefecture", "facility", "role"];
     let mut names: Vec<&str> = before.keys().chain(after.keys()).map(String::as_str).collect();
     names.sort_unstable_by_key(|name| (own.iter().position(|own| own == name).unwrap_or(own.len()), *name));
