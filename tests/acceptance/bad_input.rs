@@ -1,8 +1,11 @@
 //! Mistakes that people make, and what they are told: the place, the cause, the way on. Never a
 //! password, and nothing is changed.
 
-use hansho_tests::{Call, PATIENCE, Society, free_address, hansho, until};
-use std::{net::TcpListener, path::Path};
+use hansho_tests::{Call, PATIENCE, Society, hansho, until};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+};
 
 /// Fails, and says all of `hints` on stderr.
 async fn fails_saying(call: Call, hints: &[&str]) {
@@ -61,7 +64,7 @@ async fn no_password_stands_in_a_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_busy_port_stops_the_start_and_nothing_else() {
     let society = Society::plan().found().await;
-    let busy = TcpListener::bind(free_address()).expect("a port is free");
+    let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let address = busy.local_addr().expect("a listener has an address").to_string();
     for (variable, key) in [("HANSHO_WEB__LISTEN", "web.listen"), ("HANSHO_SINK__LISTEN", "sink.listen")] {
         fails_saying(society.hansho(&["serve"]).with(variable, &address), &[&address, key]).await;

@@ -1,12 +1,13 @@
 //! `hansho doctor`: what it finds by daylight, and that its own reply ends where it was put.
 
-use hansho_tests::{Answer, Society, free_address};
+use hansho_tests::{Answer, Society};
 use hickory_proto::{
     op::{Message, OpCode},
     rr::{Name, RData, Record, rdata},
 };
 use serde_json::Value;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt};
+use testkit::Port;
 use tokio::{net::UdpSocket, task::JoinHandle};
 
 /// Each finding of a rule: its level and text.
@@ -63,7 +64,8 @@ async fn what_stands_in_the_way_is_named_with_its_remedy() {
     let society = Society::of(1).await;
     let key = society.path("hansho.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("rights can be changed");
-    let nowhere = format!("smtp://{}", free_address());
+    let silent = Port::claim();
+    let nowhere = format!("smtp://{}", silent.address());
     let seen = society.hansho(&["doctor"]).with("HANSHO_RELAY__URL", &nowhere).await;
     let seen = report(seen, 1);
     assert_eq!(levels(&seen, "relay"), ["block"]);

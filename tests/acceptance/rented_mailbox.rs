@@ -2,7 +2,7 @@
 //! Dovecot here, and are fetched from there.
 
 use domain::BroadcastState;
-use hansho_tests::{Dot, PATIENCE, Society, free_address, until};
+use hansho_tests::{Dot, PATIENCE, Society, until};
 use replybox::ReplyBox;
 use serde_json::Value;
 use std::{
@@ -14,6 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 use tempfile::TempDir;
+use testkit::Port;
 use tokio::net::TcpStream;
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
@@ -23,7 +24,7 @@ const MANY: usize = 300;
 /// A whole mail server of our own, with one mailbox.
 struct Dovecot {
     folder: TempDir,
-    address: SocketAddr,
+    port: Port,
     master: Child,
 }
 
@@ -36,7 +37,8 @@ impl Dovecot {
         let me = fs::metadata("/proc/self").expect("a process").uid();
         assert_eq!(me, 0, "Dovecot starts as root only: run this as root, as a container does");
         let folder = tempfile::Builder::new().prefix("hansho-dovecot-").tempdir().expect("a folder");
-        let (root, address) = (folder.path(), free_address());
+        let (root, port) = (folder.path(), Port::claim());
+        let address = port.address();
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         fs::write(root.join("certificate.pem"), pair.cert.pem()).expect("a certificate can be written");
         fs::write(root.join("key.pem"), pair.signing_key.serialize_pem()).expect("a key can be written");
@@ -50,13 +52,13 @@ impl Dovecot {
         let mut start = Command::new(DOVECOT);
         start.args(["-F", "-c", &text(&root.join("dovecot.conf"))]);
         let master = start.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Dovecot starts");
-        let dovecot = Self { folder, address, master };
+        let dovecot = Self { folder, port, master };
         until("Dovecot to listen", PATIENCE, async || TcpStream::connect(address).await.ok()).await;
         dovecot
     }
 
     fn url(&self, password: &str) -> String {
-        format!("imaps://replies%40provider.example:{password}@localhost:{}", self.address.port())
+        format!("imaps://replies%40provider.example:{password}@localhost:{}", self.port.address().port())
     }
 
     fn certificate(&self) -> String {

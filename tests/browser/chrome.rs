@@ -2,16 +2,17 @@
 
 use crate::window::Window;
 use fantoccini::ClientBuilder;
-use hansho_tests::{PATIENCE, Process, Society, free_address, until};
+use hansho_tests::{PATIENCE, Process, Society, until};
 use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rehearsal::browser::Browser;
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{path::Path, process::Command};
+use testkit::Port;
 
 /// A driver on a port of its own. Dropping it kills it.
 pub(crate) struct Chrome {
-    address: SocketAddr,
+    port: Port,
     wire: Browser,
     _driver: Process,
 }
@@ -34,10 +35,10 @@ impl Chrome {
     /// # Panics
     /// Where Debian's chromium-driver is not installed; `cargo xtask test` sees to it.
     pub(crate) async fn start() -> Self {
-        let address = free_address();
-        let arguments = [format!("--port={}", address.port())];
+        let port = Port::claim();
+        let arguments = [format!("--port={}", port.address().port())];
         let driver = Process::start(Path::new("chromedriver"), &arguments, &[]);
-        let chrome = Self { address, wire: Browser::new(), _driver: driver };
+        let chrome = Self { port, wire: Browser::new(), _driver: driver };
         until("chromedriver to be ready", PATIENCE, async || {
             let (_, status) = chrome.call(Method::GET, "status", &Value::Null).await?;
             (status["value"]["ready"] == true).then_some(())
@@ -64,7 +65,7 @@ impl Chrome {
         let profile = profile.expect("a folder for a profile can be made");
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities(profile.path(), script));
-        let client = builder.connect(&format!("http://{}", self.address)).await;
+        let client = builder.connect(&format!("http://{}", self.port.address())).await;
         let client = client.expect("Chromium starts");
         let granted = client.capabilities().expect("a session has capabilities");
         let chromium = Chromium { pid: granted["goog:processID"].as_u64().expect("a process id") };
@@ -84,7 +85,7 @@ impl Chrome {
     }
 
     async fn call(&self, method: Method, path: &str, body: &Value) -> Option<(bool, Value)> {
-        let url = format!("http://{}/{path}", self.address);
+        let url = format!("http://{}/{path}", self.port.address());
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let (status, answer) = self.wire.call(method, &url, "", body).await.ok()?;
         Some((status.is_success(), serde_json::from_str(&answer).ok()?))

@@ -2,9 +2,9 @@
 
 use crate::chrome::Chrome;
 use domain::BroadcastState;
-use hansho_tests::{PATIENCE, Society, free_address};
+use hansho_tests::{PATIENCE, Society};
 use serde_json::Value;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_reply_executes_nothing() {
@@ -76,8 +76,8 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn listen() -> Self {
-        let address = free_address();
-        let listener = TcpListener::bind(address).expect("a port that was free can be bound");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
         listener.set_nonblocking(true).expect("a listener can be asked without waiting");
         Self { listener, url: format!("http://{address}") }
     }

@@ -1,7 +1,7 @@
 //! A real Postfix: what it delivered is what the ledger says, to the octet.
 
 use domain::BroadcastState;
-use hansho_tests::{PATIENCE, Society, free_address, member_address, until};
+use hansho_tests::{PATIENCE, Society, member_address, until};
 use mail_parser::MessageParser;
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 use tempfile::TempDir;
+use testkit::Port;
 use tokio::net::TcpStream;
 
 const POSTFIX: &str = "/usr/sbin/postfix";
@@ -26,7 +27,7 @@ const BODY: &str =
 /// A whole mail server of our own: its queue, its configuration, its mailbox.
 struct Postfix {
     folder: TempDir,
-    address: SocketAddr,
+    port: Port,
     master: Child,
 }
 
@@ -37,7 +38,8 @@ impl Postfix {
     )]
     async fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("hansho-postfix-").tempdir().expect("a folder");
-        let (root, address) = (folder.path(), free_address());
+        let (root, port) = (folder.path(), Port::claim());
+        let address = port.address();
         for name in ["conf", "queue", "data", "mail"] {
             std::fs::create_dir(root.join(name)).expect("a folder can be made");
         }
@@ -51,7 +53,7 @@ impl Postfix {
         let mut start = Command::new(POSTFIX);
         start.args(["-c", &text(&root.join("conf")), "start-fg"]);
         let master = start.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("Postfix starts");
-        let postfix = Self { folder, address, master };
+        let postfix = Self { folder, port, master };
         until("Postfix to listen", PATIENCE, async || TcpStream::connect(address).await.ok()).await;
         postfix
     }
@@ -137,7 +139,7 @@ async fn a_real_postfix_has_delivered_what_the_ledger_says() {
     let society = Society::plan().members(MEMBERS).found().await;
     let _imported = society.import(&with_legacy_addresses(&society)).await;
     let overrides = [
-        ("HANSHO_RELAY__URL", format!("smtp://{}", postfix.address)),
+        ("HANSHO_RELAY__URL", format!("smtp://{}", postfix.port.address())),
         ("HANSHO_BROADCAST__RETRY_FIRST", "2h".to_owned()),
     ];
     let overrides: Vec<(&str, &str)> =

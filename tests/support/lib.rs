@@ -25,5 +25,5 @@ pub use post::Post;
 pub use process::{Process, sinkd_executable};
 pub use roster::{member_address, member_no, write_members};
 pub use serve::Serve;
-pub use society::{Person, Plan, Society, free_address};
+pub use society::{Person, Plan, Society};
 pub use wait::{PATIENCE, until};

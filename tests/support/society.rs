@@ -11,13 +11,13 @@ use crate::{
 use rehearsal::relay::{CaptureRelay, Script};
 use serde_json::Value;
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 use store::Store;
 use tempfile::TempDir;
-use testkit::{SystemClock, TestDatabase};
+use testkit::{Port, SystemClock, TestDatabase};
 
 /// The engineer whom `init` makes.
 const ENGINEER: &str = "engineer@staff.example.jp";
@@ -49,11 +49,12 @@ pub struct Plan {
 pub struct Society {
     folder: TempDir,
     settings: Vec<(String, String)>,
-    web: SocketAddr,
-    sink: SocketAddr,
+    web: Port,
+    sink: Port,
     store: Store,
     /// What really left. It lives in the test: it sees processes come and go.
     pub relay: CaptureRelay,
+    _relay_port: Port,
     /// 訓練担当者: the author of every notice, unless a test says otherwise.
     pub coordinator: Person,
     /// 承認者.
@@ -99,10 +100,10 @@ impl Plan {
     pub async fn found(self) -> Society {
         let folder = tempfile::Builder::new().prefix("hansho-society-").tempdir();
         let folder = folder.expect("a temporary folder can be made");
-        let relay = CaptureRelay::start(local(0), self.script, Arc::new(SystemClock)).await;
+        let [web, sink, port] = [Port::claim(), Port::claim(), Port::claim()];
+        let relay = CaptureRelay::start(port.address(), self.script, Arc::new(SystemClock)).await;
         let relay = relay.expect("a relay can listen");
-        let (web, sink) = (free_address(), free_address());
-        let mut settings = basics(&relay, web, sink);
+        let mut settings = basics(&relay, &web, &sink);
         if let Some(database) = &self.database {
             settings.push(("HANSHO_DATABASE__URL".to_owned(), database.core_url.clone()));
             settings.push(("HANSHO_DATABASE__REPLIES_URL".to_owned(), database.replies_url.clone()));
@@ -123,6 +124,7 @@ impl Plan {
             web,
             sink,
             relay,
+            _relay_port: port,
             coordinator,
             approver,
             second_approver,
@@ -256,7 +258,7 @@ impl Society {
     /// A relay on the same port, after `society.relay.stop()`. Its record begins anew.
     ///
     /// # Panics
-    /// Where the port was taken meanwhile.
+    /// Where a stranger took the port meanwhile.
     pub async fn another_relay(&self, script: Script) -> CaptureRelay {
         let relay = CaptureRelay::start(self.relay.addr(), script, Arc::new(SystemClock)).await;
         relay.expect("the relay's port is free again")
@@ -267,7 +269,7 @@ impl Society {
     /// # Panics
     /// Where no sink listens.
     pub async fn post(&self) -> Post {
-        Post::connect(self.sink).await.expect("the sink listens")
+        Post::connect(self.sink()).await.expect("the sink listens")
     }
 
     /// The core database, to look at.
@@ -279,13 +281,13 @@ impl Society {
     /// The base of the dashboard and of every link.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.web)
+        format!("http://{}", self.web.address())
     }
 
     /// Where replies come in.
     #[must_use]
     pub fn sink(&self) -> SocketAddr {
-        self.sink
+        self.sink.address()
     }
 
     /// A path in the installation's folder.
@@ -304,27 +306,13 @@ impl Society {
     }
 }
 
-/// A loopback address whose port was free a moment ago.
-///
-/// # Panics
-/// Where no port is free.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    let probe = TcpListener::bind(local(0)).expect("a port is free");
-    probe.local_addr().expect("a listener has an address")
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
 /// A rehearsal installation with ports of its own, as fast as the relay takes it.
-fn basics(relay: &CaptureRelay, web: SocketAddr, sink: SocketAddr) -> Vec<(String, String)> {
+fn basics(relay: &CaptureRelay, web: &Port, sink: &Port) -> Vec<(String, String)> {
     [
         ("HANSHO_SITE__ENVIRONMENT", "rehearsal".to_owned()),
-        ("HANSHO_SITE__PUBLIC_URL", format!("http://{web}")),
-        ("HANSHO_WEB__LISTEN", web.to_string()),
-        ("HANSHO_SINK__LISTEN", sink.to_string()),
+        ("HANSHO_SITE__PUBLIC_URL", format!("http://{}", web.address())),
+        ("HANSHO_WEB__LISTEN", web.address().to_string()),
+        ("HANSHO_SINK__LISTEN", sink.address().to_string()),
         ("HANSHO_RELAY__URL", relay.url()),
         ("HANSHO_RELAY__RATES", "[]".to_owned()),
         ("HANSHO_BROADCAST__RETRY_FIRST", "1s".to_owned()),

@@ -4,13 +4,12 @@ use crate::office::{Office, addresses, relay, settings};
 use broadcaster::Settings;
 use rehearsal::relay::{CaptureRelay, Script, Verdict};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use testkit::SystemClock;
-use tokio::net::TcpListener;
+use testkit::{Port, SystemClock};
 
 #[tokio::test]
 async fn without_a_relay_every_row_stays_pending() {
     for office in Office::each().await {
-        let (_, url) = free_port().await;
+        let (_port, url) = quiet_relay();
         let id = office.release(&addresses(3, "example.jp")).await;
         let running = office.run(settings(&url));
         office.wait_for("a claim", async || office.number(LEASED).await > 0).await;
@@ -29,7 +28,7 @@ const LEASED: &str = "SELECT COUNT(*) AS n FROM delivery WHERE lease_id > 0";
 #[tokio::test]
 async fn an_outage_longer_than_a_lease_sends_nobody_twice() {
     for office in Office::each().await {
-        let (address, url) = free_port().await;
+        let (port, url) = quiet_relay();
         let people = addresses(3, "example.jp");
         let id = office.release(&people).await;
         let patient =
@@ -42,8 +41,9 @@ async fn an_outage_longer_than_a_lease_sends_nobody_twice() {
         }
         // Slow answers keep the submissions open for long enough to meet each other.
         let script = Script::accept_all().everyone_else(Verdict::AcceptAfter(Duration::from_millis(400)));
-        let relay =
-            CaptureRelay::start(address, script, Arc::new(SystemClock)).await.expect("the relay is back");
+        let relay = CaptureRelay::start(port.address(), script, Arc::new(SystemClock))
+            .await
+            .expect("the relay is back");
         assert_eq!(office.completed(id).await.accepted, 3);
         running.stop().await;
         let mut mails: BTreeMap<String, u32> = BTreeMap::new();
@@ -54,10 +54,11 @@ async fn an_outage_longer_than_a_lease_sends_nobody_twice() {
     }
 }
 
-async fn free_port() -> (std::net::SocketAddr, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    (address, format!("smtp://{address}"))
+/// A relay that does not listen yet.
+fn quiet_relay() -> (Port, String) {
+    let port = Port::claim();
+    let url = format!("smtp://{}", port.address());
+    (port, url)
 }
 
 #[tokio::test]
