@@ -72,6 +72,8 @@ async fn exit_codes_tell_done_failed_usage_refused_and_not_found() {
         &["broadcast", "send", "999"][..],
         &["member", "show", "m9999"][..],
         &["audience", "show", "誰か"][..],
+        &["audience", "rename", "誰か", "別の誰か"][..],
+        &["audience", "delete", "誰か"][..],
         &["reply", "show", "999"][..],
         &["user", "token", "nobody@staff.example.jp"][..],
     ] {

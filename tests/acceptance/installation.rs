@@ -35,6 +35,7 @@ async fn from_roster_to_correction(database: Option<TestDatabase>) {
     };
     an_office_roster_is_planned_and_then_imported(&society).await;
     audiences_are_counted(&society).await;
+    an_audience_is_renamed_and_deleted_once_nothing_waits_for_it(&society).await;
     let serve = society.serve(&[]).await;
     let start = a_notice_is_checked_signed_and_sent(&society).await;
     the_ledger_is_told_as_promised(&society, &start).await;
@@ -82,6 +83,29 @@ async fn audiences_are_counted(society: &Society) {
     let names: BTreeSet<&str> =
         listed.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, BTreeSet::from(["all", "北日本"]));
+}
+
+async fn an_audience_is_renamed_and_deleted_once_nothing_waits_for_it(society: &Society) {
+    let create = async |name: &str, condition: &str| {
+        society.hansho(&["audience", "create", name, "--where", condition]).await.done()["conditions"].clone()
+    };
+    let written = "facility=\"A, B病院\"|\"C|D\"";
+    assert_eq!(create("本部", "施設名=A, B病院|\"C|D\"").await, json!([written]));
+    assert_eq!(create("写し", written).await, json!([written]), "as it is written it is read again");
+
+    let rename = ["audience", "rename", "本部", "支部"];
+    let notice = society.draft("exercise", "本部", "訓練", "本文\n").await;
+    for change in [&rename[..], &["audience", "delete", "本部"]] {
+        let _onlooker = society.hansho(change).by(&society.viewer).await.refused_by("role");
+        let refused = society.hansho(change).await.refused_by("state");
+        assert!(refused.stderr.contains(&format!("broadcast {}", notice.id())), "{}", refused.stderr);
+    }
+    let _cancelled = notice.cancel_by(&society.coordinator, "宛先の誤り").await.done();
+    assert_eq!(society.hansho(&rename).await.done()["name"], "支部");
+    let delete = ["audience", "delete", "支部"];
+    let deleted = society.hansho(&delete).by(&society.coordinator).await.done();
+    assert_eq!(deleted, json!({"deleted": "支部", "conditions": [written]}));
+    let _gone = society.hansho(&delete).await.with_code(4);
 }
 
 async fn a_notice_is_checked_signed_and_sent(society: &Society) -> Broadcast<'_> {

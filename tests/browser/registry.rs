@@ -93,6 +93,14 @@ async fn an_audience_is_put_together_counted_and_saved() {
     let made = society.hansho(&["audience", "show", "東北の2県"]).await.done();
     let of_two = (1..=MEMBERS).filter(|n| matches!(PREFECTURES[n % 47], "宮城県" | "岩手県")).count();
     assert_eq!(made["count"], of_two);
+    window.fill("name", "東北").await;
+    window.press("名前を変える").await;
+    window.shows("配信対象の名前を変えました。").await;
+    window.press("削除する…").await;
+    window.shows("この配信対象を削除しますか").await;
+    pictures(&window, "audience-delete").await;
+    window.press("「東北」を削除する").await;
+    window.shows("配信対象を削除しました。").await;
     window.close().await;
 }
 

@@ -231,13 +231,23 @@ pub(crate) enum AudienceCommand {
         /// `KEY=A|B` takes either value, `KEY!=A` everybody else, and ` or ` stands between
         /// comparisons of which one has to fit: `prefecture=宮城県|岩手県 or facility=中央病院`.
         /// Several plain ones (KEY=VALUE) of one key are alternatives; all others have to fit
-        /// together. A value that contains `|` or ` or ` stands in quotation marks.
+        /// together. A value that contains `|` or ` or ` stands in quotation marks, in which `""` is one
+        /// of its own; a comma is part of its value.
         #[arg(long = "where", value_name = "CONDITION")]
         conditions: Vec<String>,
     },
     List,
     /// Its conditions and how many members they find now.
     Show {
+        name: String,
+    },
+    /// Give it another name, once nothing is to be drawn from it.
+    Rename {
+        name: String,
+        new_name: String,
+    },
+    /// Delete it, once nothing is to be drawn from it, and print its conditions a last time.
+    Delete {
         name: String,
     },
 }

@@ -1,6 +1,7 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a safety rule, 4 not found.
 
 use domain::Refusal;
+use registry::AudienceError;
 use scheduler::DeskError;
 use std::process::ExitCode;
 use store::StoreError;
@@ -34,6 +35,9 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
                 if let DeskError::Store(store) = desk {
                     return store_code(store);
                 }
+            }
+            if let Some(AudienceError::Store(store)) = cause.downcast_ref::<AudienceError>() {
+                return store_code(store);
             }
             if cause.downcast_ref::<Refusal>().is_some() {
                 return Some(REFUSED);

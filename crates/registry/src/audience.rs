@@ -8,10 +8,11 @@ use crate::{
     fields::described,
 };
 use domain::{
-    Actor, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture, Timestamp,
+    Actor, AudienceId, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Among, AudienceFilter, Broadcast, Member, Reach, SavedAudience, Store, StoreError, Test};
+use store::{Among, AudienceFilter, Broadcast, Member, Reach, SavedAudience, Store, StoreError};
 
 /// Members read at once.
 const PAGE: u32 = 1_000;
@@ -157,7 +158,7 @@ pub async fn known_fields(store: &Store) -> Result<BTreeSet<String>, StoreError>
 /// [`AudienceError`] for whatever would fit nobody, or not what its writer meant.
 pub async fn filter_from(store: &Store, conditions: &[Condition]) -> Result<AudienceFilter, AudienceError> {
     let filter = filter_of(conditions, &known_fields(store).await?)?;
-    for id in broadcasts_in(&filter) {
+    for id in filter.broadcasts() {
         if store.broadcast(id).await?.is_none() {
             return Err(AudienceError::UnknownBroadcast(id));
         }
@@ -191,12 +192,39 @@ pub async fn save_audience(
     filter: AudienceFilter,
     now: Timestamp,
 ) -> Result<SavedAudience, AudienceError> {
+    let name = usable_name(name)?;
+    let id = store.add_audience(actor, name, &filter, now).await?;
+    Ok(SavedAudience { id, name: name.to_owned(), filter, created_at: now })
+}
+
+/// Gives a saved audience another name. Broadcasts that were released keep the one they went to.
+///
+/// # Errors
+/// [`AudienceError::Name`], and those of [`Store::rename_audience`].
+pub async fn rename_audience(
+    store: &Store,
+    actor: Actor,
+    id: AudienceId,
+    name: &str,
+    now: Timestamp,
+) -> Result<SavedAudience, AudienceError> {
+    Ok(store.rename_audience(actor, id, usable_name(name)?, now).await?)
+}
+
+fn usable_name(name: &str) -> Result<&str, AudienceError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         return Err(AudienceError::Name);
     }
-    let id = store.add_audience(actor, name, &filter, now).await?;
-    Ok(SavedAudience { id, name: name.to_owned(), filter, created_at: now })
+    Ok(name)
+}
+
+/// A saved audience by its name.
+///
+/// # Errors
+/// [`StoreError::NotFound`] for an unknown name.
+pub async fn find_audience(store: &Store, name: &str) -> Result<SavedAudience, StoreError> {
+    store.audience(name).await?.ok_or_else(|| StoreError::not_found("audience", name))
 }
 
 /// An audience with its present size and a few of its members.
@@ -208,7 +236,7 @@ pub async fn show_audience(
     name: &str,
     fiscal_year: FiscalYear,
 ) -> Result<AudienceView, StoreError> {
-    let audience = find(store, name).await?;
+    let audience = find_audience(store, name).await?;
     let (count, sample) = sample(store, &audience.filter, fiscal_year).await?;
     Ok(AudienceView { audience, count, sample })
 }
@@ -255,7 +283,7 @@ pub async fn resolve(
         Nature::Actual | Nature::Exercise => Reach::Current(fiscal_year),
     };
     let members = match spec {
-        AudienceSpec::Named(name) => draw(store, &find(store, name).await?.filter, reach).await?,
+        AudienceSpec::Named(name) => draw(store, &find_audience(store, name).await?.filter, reach).await?,
         AudienceSpec::NonRespondents { of } => {
             store.members_among(&store.non_respondents(*of).await?, Among::Reach(reach)).await?
         }
@@ -268,20 +296,6 @@ pub async fn resolve(
         }
     };
     Ok(members.into_iter().map(SnapshotMember::from).collect())
-}
-
-/// Every broadcast that a filter asks about.
-fn broadcasts_in(filter: &AudienceFilter) -> Vec<BroadcastId> {
-    let terms = filter.all.iter().flat_map(|clause| &clause.any);
-    let named = terms.filter_map(|term| match &term.test {
-        Test::NonRespondentsOf(id) | Test::ReachedBy(id) => Some(*id),
-        Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. } => None,
-    });
-    named.collect()
-}
-
-async fn find(store: &Store, name: &str) -> Result<SavedAudience, StoreError> {
-    store.audience(name).await?.ok_or_else(|| StoreError::not_found("audience", name))
 }
 
 async fn draw(store: &Store, filter: &AudienceFilter, reach: Reach) -> Result<Vec<Member>, StoreError> {

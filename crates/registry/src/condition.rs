@@ -15,6 +15,8 @@ pub(crate) const CONDITIONS_MAX: usize = 50;
 pub(crate) const VALUES_MAX: usize = 500;
 /// The longest name of a workplace has some dozens.
 pub(crate) const VALUE_CHARS_MAX: usize = 200;
+/// What stands between values in a field of the form.
+const BETWEEN_VALUES: [char; 4] = ['\n', ',', '，', '、'];
 /// The fields that stand for every member; the roster's other columns come to these.
 const KEYS: [&str; 5] = ["prefecture", "facility", "role", "non-respondents-of", "reached-by"];
 
@@ -84,7 +86,7 @@ fn read_comparison(text: &str) -> Result<(Comparison, Option<&str>), AudienceErr
     }
     let mut values = Vec::new();
     loop {
-        let (value, next) = read_value(rest)?;
+        let (value, next) = read_alternative(rest)?;
         values.push(value);
         match next {
             Next::Value(after) => rest = after,
@@ -94,14 +96,8 @@ fn read_comparison(text: &str) -> Result<(Comparison, Option<&str>), AudienceErr
     }
 }
 
-fn read_value(text: &str) -> Result<(String, Next<'_>), AudienceError> {
-    let (value, rest) = match text.trim_start().strip_prefix('"') {
-        Some(quoted) => read_quoted(quoted)?,
-        None => {
-            let (value, rest) = text.split_at(end_of_bare(text));
-            (value.trim().to_owned(), rest)
-        }
-    };
+fn read_alternative(text: &str) -> Result<(String, Next<'_>), AudienceError> {
+    let (value, rest) = read_value(text, |rest| rest.starts_with(['|', '｜']) || after_or(rest).is_some())?;
     if value.is_empty() {
         return Err(AudienceError::Condition);
     }
@@ -112,6 +108,37 @@ fn read_value(text: &str) -> Result<(String, Next<'_>), AudienceError> {
         (None, None) => return Err(AudienceError::Condition),
     };
     Ok((value, next))
+}
+
+/// The values in a field of the form: one in a line, or with commas between them. What stands in
+/// quotation marks is one value as it is; two of them are one of its own.
+///
+/// # Errors
+/// [`AudienceError::Condition`] for a quotation mark that is not closed, or is not the value's end.
+pub fn listed_values(text: &str) -> Result<Vec<String>, AudienceError> {
+    let (mut values, mut rest) = (Vec::new(), Some(text));
+    while let Some(text) = rest {
+        let (value, after) = read_value(text, |rest| rest.starts_with(BETWEEN_VALUES))?;
+        if !value.is_empty() {
+            values.push(value);
+        }
+        let after = after.trim_start_matches(|c: char| c.is_whitespace() && c != '\n');
+        rest = after.strip_prefix(BETWEEN_VALUES);
+        if rest.is_none() && !after.is_empty() {
+            return Err(AudienceError::Condition);
+        }
+    }
+    Ok(values)
+}
+
+/// A value in quotation marks, or what stands before the place where `ends` holds; and what follows.
+fn read_value(text: &str, ends: impl Fn(&str) -> bool) -> Result<(String, &str), AudienceError> {
+    if let Some(quoted) = text.trim_start().strip_prefix('"') {
+        return read_quoted(quoted);
+    }
+    let end = text.char_indices().find(|(at, _)| ends(&text[*at..]));
+    let (value, rest) = text.split_at(end.map_or(text.len(), |(at, _)| at));
+    Ok((value.trim().to_owned(), rest))
 }
 
 /// Up to the closing quotation mark; two of them are one of the value's own.
@@ -128,12 +155,6 @@ fn read_quoted(text: &str) -> Result<(String, &str), AudienceError> {
             None => return Ok((value, after)),
         }
     }
-}
-
-/// Where a value without quotation marks ends.
-fn end_of_bare(text: &str) -> usize {
-    let ends = |(at, c): &(usize, char)| matches!(c, '|' | '｜') || after_or(&text[*at..]).is_some();
-    text.char_indices().find(ends).map_or(text.len(), |(at, _)| at)
 }
 
 /// What follows ` or `, where the text begins with it.
@@ -282,11 +303,30 @@ mod tests {
             (&["reached-by=12", "reached-by=13"], "reached-by=12\nreached-by=13"),
             (&["facility=\"A or B|\"\"C\"\"\"|D"], "facility=\"A or B|\"\"C\"\"\"|D"),
             (&["facility=A=B"], "facility=A=B"),
+            (&["facility=A, B|\"C、D\""], "facility=\"A, B\"|\"C、D\""),
             (&["team=oregon|or"], "team=oregon|\"or\""),
             (&["team=a or"], "team=\"a or\""),
             (&["team=a or 勤務形態!=日勤", "team=b"], "team=a or 勤務形態!=日勤\nteam=b"),
         ] {
             assert_eq!(filter(texts).expect("a filter").to_string(), written, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_read_from_a_field_as_people_type_them() {
+        for (text, values) in [
+            (" 甲、乙，丙,\r\n丁\n\n", &["甲", "乙", "丙", "丁"][..]),
+            ("", &[]),
+            ("\"A, B\"\r\n\"、\"", &["A, B", "、"]),
+            (" \"A \"\"1\"\", B\" , C\"D ", &["A \"1\", B", "C\"D"]),
+            ("「A, B」", &["「A", "B」"]),
+            ("a|b or c", &["a|b or c"]),
+            ("\"\", x", &["x"]),
+        ] {
+            assert_eq!(listed_values(text).expect("values"), values, "{text:?}");
+        }
+        for text in ["\"A", "\"A\"B", "A, \"B\nC"] {
+            assert!(matches!(listed_values(text), Err(AudienceError::Condition)), "{text:?}");
         }
     }
 
@@ -343,6 +383,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn values_are_read_again_as_they_are_put_into_a_field(
+            values in proptest::collection::vec("[a-c病 　,，、|\"]{1,6}", 1..4)
+        ) {
+            let text: Vec<String> = values.iter().cloned().map(store::quoted_where_needed).collect();
+            prop_assert_eq!(listed_values(&text.join("\n")).expect("readable"), values);
+        }
+
         #[test]
         fn a_filter_is_read_again_as_it_was_written(
             conditions in proptest::collection::vec(proptest::collection::vec(any_comparison(), 1..4), 0..4)

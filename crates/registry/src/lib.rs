@@ -10,9 +10,9 @@ mod fields;
 mod import;
 
 pub use audience::{
-    AudienceError, AudienceSpec, AudienceView, SnapshotMember, create_audience, filter_from, known_fields,
-    resolve, sample, save_audience, show_audience, uses_of_audience,
+    AudienceError, AudienceSpec, AudienceView, SnapshotMember, create_audience, filter_from, find_audience,
+    known_fields, rename_audience, resolve, sample, save_audience, show_audience, uses_of_audience,
 };
-pub use condition::{Comparison, Condition};
+pub use condition::{Comparison, Condition, listed_values};
 pub use fields::Difference;
 pub use import::*;

@@ -2,19 +2,28 @@
 //!
 //! Guarantees: whoever comes out for [`Reach::Current`] is active and a member of the fiscal year
 //! asked for, and whoever comes out for [`Reach::TestRoster`] is active and on the test roster:
-//! both stand in the statement itself, and no filter can widen it (incidents.md B, law 6).
+//! both stand in the statement itself, and no filter can widen it (incidents.md B, law 6). Notices and
+//! injects know an audience by its name, so it keeps the name while any of them can still draw from it.
 
 use crate::{
-    AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test,
+    AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test, WriteTx,
+    erasure::states,
     member::{IDS_PER_QUERY, MEMBER_COLUMNS, read_members},
     response::{REACHED, UNANSWERED},
     sql,
 };
-use domain::{Actor, AudienceId, BroadcastId, FiscalYear, MemberId, Prefecture, Timestamp};
-use sea_orm::{FromQueryResult, Value};
+use domain::{
+    Actor, AudienceId, BroadcastId, ExerciseId, FiscalYear, InjectAudience, MemberId, Prefecture, Refusal,
+    Rule, Timestamp,
+};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
+/// The audience that is there from the start: everybody within reach.
+pub const EVERYBODY: &str = "all";
 /// Fits no row, on either engine.
 const NOBODY: &str = "FALSE";
+/// Enough to see what is in the way; others come up when these are over.
+const OPEN_USES_MAX: u32 = 20;
 
 /// Whom a filter can reach at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +54,45 @@ pub struct SavedAudience {
     pub filter: AudienceFilter,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What can still draw its people from an audience, by the audience's name; the first of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenUses {
+    /// Not released: also what is frozen can be checked anew, or returned to its author.
+    pub broadcasts: Vec<BroadcastId>,
+    /// Not over, with an inject to it.
+    pub exercises: Vec<ExerciseId>,
+}
+
+impl OpenUses {
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.broadcasts.is_empty() && self.exercises.is_empty()
+    }
+}
+
+impl SavedAudience {
+    /// Whether it can be renamed and deleted, with these open uses.
+    ///
+    /// # Errors
+    /// [`Refusal`] where it cannot: what is in the way.
+    pub fn may_change(&self, uses: &OpenUses) -> Result<(), Refusal> {
+        if self.name == EVERYBODY {
+            let text = format!("the audience {EVERYBODY} is neither renamed nor deleted");
+            return Err(Refusal::new(Rule::State, text, "make an audience of your own"));
+        }
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let broadcasts = uses.broadcasts.iter().map(|id| format!("broadcast {id}"));
+        let exercises = uses.exercises.iter().map(|id| format!("exercise {id}"));
+        let named: Vec<String> = broadcasts.chain(exercises).collect();
+        let text = format!("the audience {} is still to be drawn for {}", self.name, named.join(", "));
+        let way_on = "send or cancel these broadcasts, and let these exercises run to their end";
+        Err(Refusal::new(Rule::State, text, way_on))
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -96,6 +144,66 @@ impl Store {
         tx.audit(now, actor, "audience-created", format!("audience:{id}"), String::new()).await?;
         tx.commit().await?;
         Ok(AudienceId::new(id))
+    }
+
+    /// Gives an audience another name; what was released keeps the one it went to.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Exists`] for a name already taken, and
+    /// [`StoreError::Refused`] as [`SavedAudience::may_change`] says.
+    pub async fn rename_audience(
+        &self,
+        actor: Actor,
+        id: AudienceId,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<SavedAudience, StoreError> {
+        let tx = self.write().await?;
+        let audience = tx.audience_to_change(id).await?;
+        let text = "UPDATE audience SET name = $2 WHERE id = $1 \
+                    AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.name = $2 AND a.id <> $1)";
+        if sql::run(&*tx, "rename an audience", text, [id.get().into(), name.into()]).await? == 0 {
+            return Err(StoreError::Exists { what: "audience", name: name.to_owned() });
+        }
+        tx.audit(now, actor, "audience-renamed", format!("audience:{id}"), String::new()).await?;
+        tx.commit().await?;
+        Ok(SavedAudience { name: name.to_owned(), ..audience })
+    }
+
+    /// Deletes an audience; what was released keeps its name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], and [`StoreError::Refused`] as [`SavedAudience::may_change`] says.
+    pub async fn delete_audience(
+        &self,
+        actor: Actor,
+        id: AudienceId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        tx.audience_to_change(id).await?;
+        sql::run(&*tx, "delete an audience", "DELETE FROM audience WHERE id = $1", [id.get().into()]).await?;
+        tx.audit(now, actor, "audience-deleted", format!("audience:{id}"), String::new()).await?;
+        tx.commit().await
+    }
+
+    /// What keeps an audience of this name as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_uses_of_audience(&self, name: &str) -> Result<OpenUses, StoreError> {
+        open_uses(&self.connection, name).await
+    }
+
+    /// Moves on whenever [`Store::audience_count`] may be another one than before, for an audience of one
+    /// fiscal year that asks about no broadcast: with every import, and with everybody who is erased.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn roster_mark(&self) -> Result<i64, StoreError> {
+        let text = "SELECT revision + (SELECT COUNT(*) FROM erasure WHERE core_done_at IS NOT NULL) AS n \
+                    FROM registry_state WHERE id = 1";
+        sql::number(&self.connection, "read the roster's mark", text, []).await
     }
 
     /// All saved audiences, in the order of their making; `all` is the first.
@@ -179,6 +287,43 @@ impl Store {
         found.dedup_by_key(|member| member.id);
         Ok(found)
     }
+}
+
+impl WriteTx {
+    /// An audience that can be renamed or deleted, and is by nobody else before this transaction ends.
+    async fn audience_to_change(&self, id: AudienceId) -> Result<SavedAudience, StoreError> {
+        let text =
+            format!("SELECT id, name, filter, created_at FROM audience WHERE id = $1{}", self.for_update());
+        let row: Option<AudienceColumns> =
+            sql::row(&**self, "lock an audience", &text, [id.get().into()]).await?;
+        let audience: SavedAudience = row.ok_or_else(|| StoreError::not_found("audience", id))?.try_into()?;
+        audience.may_change(&open_uses(&**self, &audience.name).await?)?;
+        Ok(audience)
+    }
+}
+
+async fn open_uses(connection: &impl ConnectionTrait, name: &str) -> Result<OpenUses, StoreError> {
+    let text = format!(
+        "SELECT id AS n FROM broadcast WHERE audience = $1 AND state IN ({}) \
+         ORDER BY id LIMIT {OPEN_USES_MAX}",
+        states(|state| !state.is_released() && !state.is_over())
+    );
+    // As `registry::AudienceSpec` is stored.
+    let named = serde_json::json!({ "named": name }).to_string();
+    let broadcasts: Vec<sql::Number> =
+        sql::rows(connection, "look for broadcasts to an audience", &text, [named.into()]).await?;
+    let text = format!(
+        "SELECT DISTINCT e.id AS n FROM inject i JOIN exercise e ON e.id = i.exercise_id \
+         WHERE i.audience = $1 AND e.state <> 'ended' ORDER BY e.id LIMIT {OPEN_USES_MAX}"
+    );
+    let audience = InjectAudience::Audience(name.to_owned());
+    let audience = serde_json::to_string(&audience).expect("invariant: a name is JSON");
+    let exercises: Vec<sql::Number> =
+        sql::rows(connection, "look for injects to an audience", &text, [audience.into()]).await?;
+    Ok(OpenUses {
+        broadcasts: broadcasts.into_iter().map(|row| BroadcastId::new(row.n)).collect(),
+        exercises: exercises.into_iter().map(|row| ExerciseId::new(row.n)).collect(),
+    })
 }
 
 /// The tables and the condition that every audience stands on.

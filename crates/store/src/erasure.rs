@@ -440,8 +440,13 @@ impl Store {
 
 /// The states in which nothing leaves any more, for an `IN` list.
 pub(crate) fn over_states() -> String {
-    let over = BroadcastState::ALL.iter().filter(|state| state.is_over());
-    over.map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", ")
+    states(BroadcastState::is_over)
+}
+
+/// The states of which this holds, for an `IN` list.
+pub(crate) fn states(holds: impl Fn(BroadcastState) -> bool) -> String {
+    let found = BroadcastState::ALL.iter().filter(|state| holds(**state));
+    found.map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", ")
 }
 
 /// Of a broadcast `b` with a row `d`. A row of a cancelled one may still be on its way.

@@ -14,6 +14,16 @@ pub struct AudienceFilter {
     pub all: Vec<Clause>,
 }
 
+impl AudienceFilter {
+    /// Every broadcast that its conditions ask about: whom it finds changes with mails and answers, too.
+    pub fn broadcasts(&self) -> impl Iterator<Item = BroadcastId> {
+        self.all.iter().flat_map(|clause| &clause.any).filter_map(|term| match &term.test {
+            Test::NonRespondentsOf(id) | Test::ReachedBy(id) => Some(*id),
+            Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. } => None,
+        })
+    }
+}
+
 /// Alternatives: one of them has to fit. A clause without any fits nobody.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,10 +130,12 @@ impl fmt::Display for Term {
     }
 }
 
-/// A value that would read as more than a value stands in quotation marks, its own ones doubled.
-fn quoted_where_needed(value: String) -> String {
+/// A value that would read as more than a value, behind `--where` or in a field of the form, stands in
+/// quotation marks, its own ones doubled.
+#[must_use]
+pub fn quoted_where_needed(value: String) -> String {
     let plain = !value.starts_with('"')
-        && !value.contains(['|', '｜'])
+        && !value.contains(['|', '｜', ',', '，', '、'])
         && value.trim() == value
         && !value.split_whitespace().any(|word| word.eq_ignore_ascii_case("or"));
     if plain { value } else { format!("\"{}\"", value.replace('"', "\"\"")) }

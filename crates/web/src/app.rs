@@ -2,7 +2,7 @@
 
 use crate::{demo::DemoMailbox, i18n::Lang, password, security};
 use chrono_tz::Tz;
-use domain::{Clock, Keyring, Nature, RetentionPeriods, Timestamp};
+use domain::{AudienceId, Clock, FiscalYear, Keyring, Nature, RetentionPeriods, Timestamp};
 use rand::{Rng, rngs::StdRng};
 use registry::Progress;
 use replybox::ReplyBox;
@@ -93,7 +93,12 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     /// How far the imports are that this process plans or writes.
     imports: Mutex<HashMap<i64, Progress>>,
+    /// How many each audience held, and when.
+    audience_counts: Mutex<HashMap<AudienceId, (CountedAt, u64)>>,
 }
+
+/// What an audience's size depends on besides its conditions: the roster's mark, and the year.
+pub(crate) type CountedAt = (i64, FiscalYear);
 
 impl Deref for App {
     type Target = Inner;
@@ -118,6 +123,7 @@ impl App {
             nobodys_hash,
             stop: CancellationToken::new(),
             imports: Mutex::default(),
+            audience_counts: Mutex::default(),
         }))
     }
 
@@ -133,6 +139,18 @@ impl App {
             Some(progress) => imports.insert(plan, progress),
             None => imports.remove(&plan),
         };
+    }
+
+    /// How many an audience holds, where it was counted under these circumstances.
+    pub(crate) fn audience_count(&self, id: AudienceId, at: CountedAt) -> Option<u64> {
+        let counts = self.audience_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(&id).filter(|(then, _)| *then == at).map(|(_, count)| *count)
+    }
+
+    /// Keeps what was counted.
+    pub(crate) fn note_audience_count(&self, id: AudienceId, at: CountedAt, count: u64) {
+        let mut counts = self.audience_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.insert(id, (at, count));
     }
 
     pub(crate) fn now(&self) -> Timestamp {

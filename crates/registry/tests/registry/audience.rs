@@ -1,9 +1,9 @@
 //! Audiences out: nobody who does not belong in one, whatever was imported (incidents.md B).
 
 use crate::fresh_registry::{NOW, Registry, YEAR, numbers};
-use domain::{Actor, Answers, ContentDigest, FiscalYear, Nature, Role};
+use domain::{Actor, Answers, BroadcastId, ContentDigest, FiscalYear, Nature, Role, Rule};
 use registry::{AudienceError, AudienceSpec, Condition, ImportMode};
-use store::{FreezeRow, MemberQuery, NewBroadcast, Snapshot, StoreError};
+use store::{FreezeRow, MemberQuery, NewBroadcast, Snapshot, Store, StoreError};
 use testkit::fresh_databases;
 
 const ROSTER: &str = include_str!("fixtures/many_years.csv");
@@ -17,6 +17,25 @@ async fn filled(database: testkit::TestDatabase) -> Registry {
 
 fn conditions(texts: &[&str]) -> Vec<Condition> {
     texts.iter().map(|text| text.parse().expect("a condition")).collect()
+}
+
+/// A coordinator's notice to this audience.
+async fn draft(store: &Store, audience: &AudienceSpec) -> (Actor, BroadcastId) {
+    let author = store.add_staff(ENGINEER, "c@example.jp", "c", Role::Coordinator, "x", NOW).await;
+    let author = author.expect("an author");
+    let actor = Actor::Staff { id: author, role: Role::Coordinator };
+    let new = NewBroadcast {
+        nature: Nature::Exercise,
+        author,
+        subject: "開始".into(),
+        body: "本文".into(),
+        audience: serde_json::to_string(audience).expect("JSON"),
+        questionnaire: None,
+        answers_to: None,
+        finish_by: None,
+        idempotency_key: "k".into(),
+    };
+    (actor, store.create_broadcast(actor, &new, NOW).await.expect("a draft"))
 }
 
 #[tokio::test]
@@ -104,6 +123,33 @@ async fn an_audience_of_the_first_shape_finds_whom_it_found() {
         let filter = serde_json::from_str(stored).expect("a filter of the first shape");
         registry::save_audience(&registry.store, ENGINEER, "old", filter, NOW).await.expect("saved");
         assert_eq!(registry.audience("old", Nature::Exercise).await, ["100"]);
+    }
+}
+
+#[tokio::test]
+async fn an_audience_gets_another_name_once_no_notice_waits_for_it() {
+    for database in fresh_databases().await {
+        let registry = filled(database).await;
+        let store = &registry.store;
+        let miyagi = conditions(&["prefecture=宮城県"]);
+        let made = registry::create_audience(store, ENGINEER, "北", &miyagi, NOW).await;
+        let id = made.expect("an audience").id;
+        let rename = async |name: &str| registry::rename_audience(store, ENGINEER, id, name, NOW).await;
+        let long = "x".repeat(61);
+        for name in [" ", "a\u{7}", long.as_str()] {
+            assert!(matches!(rename(name).await, Err(AudienceError::Name)), "{name:?}");
+        }
+        let (coordinator, broadcast) = draft(store, &AudienceSpec::Named("北".into())).await;
+        let refused = rename("南").await;
+        let Err(AudienceError::Store(StoreError::Refused(refusal))) = refused else { panic!("{refused:?}") };
+        assert_eq!(refusal.rule, Rule::State);
+        assert!(refusal.text.contains(&format!("broadcast {broadcast}")), "{refusal}");
+        store.cancel_broadcast(coordinator, broadcast, "x", NOW).await.expect("cancelled");
+
+        assert_eq!(rename(" 南 ").await.expect("renamed").name, "南");
+        assert_eq!(registry.audience("南", Nature::Exercise).await, ["100"]);
+        let before = registry::show_audience(store, "北", YEAR).await;
+        assert!(matches!(before, Err(StoreError::NotFound { .. })));
     }
 }
 
@@ -201,22 +247,8 @@ async fn a_reminder_goes_to_members_of_today_who_have_not_answered() {
     for database in fresh_databases().await {
         let registry = filled(database).await;
         let store = &registry.store;
-        let author = store.add_staff(ENGINEER, "c@example.jp", "c", Role::Coordinator, "x", NOW).await;
-        let author = author.expect("an author");
-        let actor = Actor::Staff { id: author, role: Role::Coordinator };
         let all = AudienceSpec::Named("all".into());
-        let new = NewBroadcast {
-            nature: Nature::Exercise,
-            author,
-            subject: "開始".into(),
-            body: "本文".into(),
-            audience: serde_json::to_string(&all).expect("JSON"),
-            questionnaire: None,
-            answers_to: None,
-            finish_by: None,
-            idempotency_key: "k".into(),
-        };
-        let id = store.create_broadcast(actor, &new, NOW).await.expect("a draft");
+        let (actor, id) = draft(store, &all).await;
         let members = registry::resolve(store, &all, Nature::Exercise, YEAR).await.expect("members");
         let rows: Vec<FreezeRow> = members
             .iter()

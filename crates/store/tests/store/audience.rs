@@ -1,11 +1,18 @@
-//! Audiences by roster and by ledger, and how people differ from those of an earlier broadcast.
+//! Audiences by roster and by ledger, how people differ from those of an earlier broadcast, and names
+//! that stay while something waits for them.
 
 use crate::{
-    fresh::{Fresh, NOW, SIGNED, accepted, held, member},
+    exercise::inject,
+    fresh::{Fresh, NOW, SIGNED, accepted, held, id_of, member, members, rule},
     response::of_every_state,
 };
-use domain::{Answers, BroadcastId, FiscalYear, MemberId, Nature};
-use store::{AudienceFilter, Clause, Difference, Listed, NewBroadcast, People, Reach, Term, Test};
+use domain::{
+    Answers, AudienceId, BroadcastId, ExerciseState, FiscalYear, Keyring, MemberId, Nature, Rule, TokenKey,
+};
+use store::{
+    AudienceFilter, Clause, Difference, EVERYBODY, Listed, NewBroadcast, NewExercise, NewInject, People,
+    Reach, StoreError, Term, Test,
+};
 use testkit::import_roster;
 
 const YEAR: FiscalYear = FiscalYear::new(2026);
@@ -219,5 +226,113 @@ async fn the_last_uses_of_an_audience_are_those_that_were_released() {
         let last = fresh.store.last_released(Nature::Exercise).await.expect("looked").expect("one");
         assert_eq!(last.id, second);
         assert_eq!(fresh.store.last_released(Nature::Actual).await.expect("looked"), None);
+    }
+}
+
+async fn saved(fresh: &Fresh, name: &str) -> AudienceId {
+    fresh.store.add_audience(fresh.author, name, &all([]), NOW).await.expect("saved")
+}
+
+/// It is neither renamed nor deleted, nothing is written, and what is in the way is named.
+async fn stays(fresh: &Fresh, id: AudienceId, in_the_way: &str) {
+    let entries = "SELECT COUNT(*) AS n FROM audit";
+    let before = (fresh.store.audiences().await.expect("listed"), fresh.number(entries).await);
+    let renamed = fresh.store.rename_audience(fresh.author, id, "x", NOW).await.map(|_| ());
+    let deleted = fresh.store.delete_audience(fresh.author, id, NOW).await;
+    for refused in [renamed, deleted] {
+        let refused = refused.expect_err("refused");
+        assert_eq!(rule(&refused), Some(Rule::State), "{refused}");
+        assert!(refused.to_string().contains(in_the_way), "{refused}");
+    }
+    assert_eq!((fresh.store.audiences().await.expect("listed"), fresh.number(entries).await), before);
+}
+
+/// What is frozen can be checked anew or returned, and is drawn by the audience's name then.
+#[tokio::test]
+async fn an_audience_stays_until_the_notice_that_names_it_is_released() {
+    for fresh in Fresh::each().await {
+        let id = saved(&fresh, "東北").await;
+        let notice = NewBroadcast { audience: r#"{"named":"東北"}"#.into(), ..fresh.notice("n") };
+        let broadcast = fresh.store.create_broadcast(fresh.author, &notice, NOW).await.expect("a draft");
+        let named = format!("broadcast {broadcast}");
+        stays(&fresh, id, &named).await;
+        fresh.freeze(broadcast, &members(2), SIGNED).await;
+        stays(&fresh, id, &named).await;
+        fresh.sign(fresh.approver, broadcast).await.expect("signed");
+        stays(&fresh, id, &named).await;
+        let _approved = fresh.release(broadcast).await.expect("released");
+
+        let renamed = fresh.store.rename_audience(fresh.author, id, "東北6県", NOW).await.expect("renamed");
+        assert_eq!(fresh.store.audience("東北6県").await.expect("read"), Some(renamed));
+        fresh.store.delete_audience(fresh.author, id, NOW).await.expect("deleted");
+        let gone = fresh.store.delete_audience(fresh.author, id, NOW).await;
+        assert!(matches!(gone, Err(StoreError::NotFound { .. })));
+        assert_eq!(
+            fresh.broadcast(broadcast).await.audience,
+            notice.audience,
+            "what was sent keeps the name"
+        );
+        let log = fresh.store.audit_entries(0, 1_000).await.expect("read");
+        let about = log.iter().filter(|entry| entry.object == format!("audience:{id}"));
+        let done: Vec<&str> = about.map(|entry| entry.action.as_str()).collect();
+        assert_eq!(done, ["audience-created", "audience-renamed", "audience-deleted"]);
+    }
+}
+
+#[tokio::test]
+async fn an_audience_stays_until_exercises_with_an_inject_to_it_are_over() {
+    for fresh in Fresh::each().await {
+        let id = saved(&fresh, "東北").await;
+        let to_it = NewInject { audience: r#"{"audience":"東北"}"#.into(), ..inject("start", 0, None) };
+        let plan = NewExercise {
+            title: "総合防災訓練".into(),
+            nature: Nature::Exercise,
+            author: id_of(fresh.author),
+            idempotency_key: "k".into(),
+            injects: vec![to_it],
+        };
+        let exercise = fresh.store.create_exercise(fresh.author, &plan, NOW).await.expect("kept");
+        let named = format!("exercise {exercise}");
+        stays(&fresh, id, &named).await;
+        for state in [ExerciseState::Running, ExerciseState::Stopped, ExerciseState::Running] {
+            fresh.store.move_exercise(fresh.author, exercise, state, NOW).await.expect("moved");
+            stays(&fresh, id, &named).await;
+        }
+        fresh.store.move_exercise(fresh.author, exercise, ExerciseState::Ended, NOW).await.expect("ENDEX");
+        fresh.store.delete_audience(fresh.author, id, NOW).await.expect("deleted");
+    }
+}
+
+#[tokio::test]
+async fn everybody_stays_and_no_name_is_given_twice() {
+    for fresh in Fresh::each().await {
+        let everybody = fresh.store.audience(EVERYBODY).await.expect("read").expect("it exists");
+        stays(&fresh, everybody.id, EVERYBODY).await;
+        let id = saved(&fresh, "東北").await;
+        saved(&fresh, "北陸").await;
+        let taken = fresh.store.rename_audience(fresh.author, id, "北陸", NOW).await;
+        assert!(matches!(taken, Err(StoreError::Exists { what: "audience", .. })));
+        fresh.store.rename_audience(fresh.author, id, "東北", NOW).await.expect("its own");
+    }
+}
+
+#[tokio::test]
+async fn the_rosters_mark_moves_with_those_whom_audiences_can_hold() {
+    for fresh in Fresh::each().await {
+        registered(&fresh, 3).await;
+        let mark = async || fresh.store.roster_mark().await.expect("read");
+        let first = mark().await;
+        fresh.draft("n").await;
+        assert_eq!(mark().await, first, "a notice changes no roster");
+        registered(&fresh, 4).await;
+        let second = mark().await;
+        assert!(second > first, "an import");
+        let (keyring, one) = (Keyring::new(TokenKey::new(1, [7; 32]), vec![]), MemberId::new(1));
+        assert!(fresh.store.ask_erasure(fresh.author, one, NOW).await.expect("asked"));
+        assert_eq!(mark().await, second, "nobody is erased yet");
+        let waits_for = fresh.store.erase(fresh.author, &keyring, one, NOW).await.expect("erased");
+        assert_eq!(waits_for, []);
+        assert!(mark().await > second, "an erasure");
+        assert_eq!(current(&fresh, &all([])).await, [2, 3, 4]);
     }
 }

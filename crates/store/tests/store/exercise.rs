@@ -19,7 +19,7 @@ fn sheet() -> Questionnaire {
     Questionnaire { title: "安否".into(), questions: vec![question] }
 }
 
-fn inject(key: &str, offset: u64, questionnaire: Option<Questionnaire>) -> NewInject {
+pub(crate) fn inject(key: &str, offset: u64, questionnaire: Option<Questionnaire>) -> NewInject {
     NewInject {
         key: key.into(),
         title: key.into(),

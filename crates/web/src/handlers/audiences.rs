@@ -1,21 +1,25 @@
-//! Audiences: looked at, put together without a script, compared with earlier broadcasts.
+//! Audiences: looked at, put together without a script, compared with earlier broadcasts, renamed and
+//! deleted.
 //!
 //! The form carries its own state: adding a row and counting change nothing; what is saved is what was
 //! counted. It is posted, for an address of a page has no room for many workplaces.
 
 use super::{Fault, composing, may_import, reply, requests, shell, year};
 use crate::{
+    app::CountedAt,
     filters::{Call, Door, Form, Routes, get, post},
     i18n::Texts,
     pages::{
-        AudiencePage, AudienceRow, AudiencesPage, ClauseRows, DifferencePage, DifferenceView, Differences,
-        NewAudiencePage, PeopleView, PersonView, Preview, TermRow, Times, UseView, grouped, html,
+        AudiencePage, AudienceRow, AudiencesPage, ChangeAudience, ClauseRows, DeleteAudiencePage,
+        DifferencePage, DifferenceView, Differences, NewAudiencePage, PeopleView, PersonView, Preview,
+        TermRow, Times, UseView, grouped, html,
     },
 };
 use domain::{AudienceId, BroadcastId, BroadcastState, Nature, Prefecture};
 use registry::{AudienceError, Comparison, Condition};
 use store::{
-    AudienceFilter, Broadcast, Clause, Listed, Member, NamedMember, People, Reach, StoreError, Term, Test,
+    AudienceFilter, Broadcast, Clause, EVERYBODY, Listed, Member, NamedMember, OpenUses, People, Reach,
+    SavedAudience, StoreError, Term, Test, quoted_where_needed,
 };
 use warp::{Filter, http::StatusCode, reply::Response};
 
@@ -37,6 +41,11 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(post("audiences.change", "/audiences/new", Door::Staff), path, form);
     let path = warp::path!("audiences" / AudienceId);
     routes.add(get("audiences.show", "/audiences/{id}", Door::Staff), path, show);
+    let path = warp::path!("audiences" / AudienceId / "rename");
+    routes.add(post("audiences.rename", "/audiences/{id}/rename", Door::Staff), path, rename);
+    let path = || warp::path!("audiences" / AudienceId / "delete");
+    routes.add(get("audiences.delete.form", "/audiences/{id}/delete", Door::Staff), path(), confirm);
+    routes.add(post("audiences.delete", "/audiences/{id}/delete", Door::Staff), path(), delete);
     let path = warp::path!("broadcasts" / BroadcastId / "difference");
     let info = get("broadcasts.difference", "/broadcasts/{id}/difference", Door::Staff);
     routes.add(info, path, difference);
@@ -44,14 +53,15 @@ pub(super) fn add(routes: &mut Routes) {
 
 async fn list(call: Call, (): ()) -> Result<Response, Fault> {
     let (t, store) = (call.texts(), &call.app.web.store);
-    let reach = Reach::Current(year(&call));
+    // Read before anything is counted: a count that is newer than its mark is counted once more.
+    let at = (store.roster_mark().await?, year(&call));
     let mut rows = Vec::new();
     for audience in store.audiences().await? {
         let last = registry::uses_of_audience(store, &audience.name, 1).await?;
         rows.push(AudienceRow {
             id: audience.id,
             conditions: words(t, &audience.filter),
-            count: grouped(store.audience_count(&audience.filter, reach).await?),
+            count: count(&call, &audience, at).await?.map(grouped),
             used: last.first().map(|broadcast| use_view(&call, broadcast)),
             name: label(t, &audience.name),
         });
@@ -61,14 +71,32 @@ async fn list(call: Call, (): ()) -> Result<Response, Fault> {
     Ok(reply::html(html(&AudiencesPage { s, t, may_define: call.role().may_import(), rows })))
 }
 
+/// How many an audience holds, counted once for all looks at the same roster. None where its conditions
+/// ask about a broadcast: every mail and every answer may change that.
+async fn count(call: &Call, audience: &SavedAudience, at: CountedAt) -> Result<Option<u64>, Fault> {
+    if audience.filter.broadcasts().next().is_some() {
+        return Ok(None);
+    }
+    if let Some(known) = call.app.audience_count(audience.id, at) {
+        return Ok(Some(known));
+    }
+    let (_, year) = at;
+    let count = call.app.web.store.audience_count(&audience.filter, Reach::Current(year)).await?;
+    call.app.note_audience_count(audience.id, at, count);
+    Ok(Some(count))
+}
+
 async fn show(call: Call, id: AudienceId) -> Result<Response, Fault> {
+    Ok(reply::html(page_of(&call, id, None).await?))
+}
+
+async fn page_of(call: &Call, id: AudienceId, mistake: Option<String>) -> Result<String, Fault> {
     let (t, store) = (call.texts(), &call.app.web.store);
-    let saved = store.audiences().await?;
-    let audience = saved.into_iter().find(|audience| audience.id == id).ok_or(Fault::NotFound)?;
-    let (count, sample) = registry::sample(store, &audience.filter, year(&call)).await?;
+    let audience = find(call, id).await?;
+    let (count, sample) = registry::sample(store, &audience.filter, year(call)).await?;
     let uses = registry::uses_of_audience(store, &audience.name, USES).await?;
     let earlier: Vec<Broadcast> = uses.iter().filter(|used| compares(used)).take(1).cloned().collect();
-    let mut s = shell(&call, label(t, &audience.name));
+    let mut s = shell(call, label(t, &audience.name));
     s.here = "members";
     let page = AudiencePage {
         s,
@@ -77,10 +105,60 @@ async fn show(call: Call, id: AudienceId) -> Result<Response, Fault> {
         written: audience.filter.to_string(),
         count: grouped(count),
         sample: sample.into_iter().map(person).collect(),
-        uses: uses.iter().map(|broadcast| use_view(&call, broadcast)).collect(),
-        differences: differences(&call, fitting(&call, &audience.filter), &earlier).await?,
+        uses: uses.iter().map(|broadcast| use_view(call, broadcast)).collect(),
+        differences: differences(call, fitting(call, &audience.filter), &earlier).await?,
+        clauses: clauses(&rows_from(&audience.filter)),
+        change: change_of(call, audience, mistake).await?,
     };
-    Ok(reply::html(html(&page)))
+    Ok(html(&page))
+}
+
+async fn change_of(
+    call: &Call,
+    audience: SavedAudience,
+    mistake: Option<String>,
+) -> Result<Option<ChangeAudience>, Fault> {
+    if !call.role().may_import() || audience.name == EVERYBODY {
+        return Ok(None);
+    }
+    let OpenUses { broadcasts, exercises } = call.app.web.store.open_uses_of_audience(&audience.name).await?;
+    let name = if mistake.is_some() { call.form.get("name").to_owned() } else { audience.name };
+    Ok(Some(ChangeAudience { id: audience.id, name, mistake, broadcasts, exercises }))
+}
+
+async fn rename(call: Call, id: AudienceId) -> Result<Response, Fault> {
+    let actor = may_import(&call)?;
+    let (store, name) = (&call.app.web.store, call.form.get("name"));
+    match registry::rename_audience(store, actor, id, name, call.app.now()).await {
+        Ok(_) => Ok(reply::see_other(&format!("/audiences/{id}?said=audience-renamed"))),
+        Err(error) => {
+            let mistake = mistake(call.texts(), error)?;
+            Ok(unusable(page_of(&call, id, Some(mistake)).await?))
+        }
+    }
+}
+
+/// Which one, with the conditions that go with it.
+async fn confirm(call: Call, id: AudienceId) -> Result<Response, Fault> {
+    let _defines = may_import(&call)?;
+    let audience = find(&call, id).await?;
+    audience.may_change(&call.app.web.store.open_uses_of_audience(&audience.name).await?)?;
+    let t = call.texts();
+    let mut s = shell(&call, t.get("audience-delete-title"));
+    (s.here, s.narrow) = ("members", true);
+    let conditions = words(t, &audience.filter);
+    Ok(reply::html(html(&DeleteAudiencePage { s, t, id, name: audience.name, conditions })))
+}
+
+async fn delete(call: Call, id: AudienceId) -> Result<Response, Fault> {
+    let actor = may_import(&call)?;
+    call.app.web.store.delete_audience(actor, id, call.app.now()).await?;
+    Ok(reply::see_other("/audiences?said=audience-deleted"))
+}
+
+async fn find(call: &Call, id: AudienceId) -> Result<SavedAudience, Fault> {
+    let saved = call.app.web.store.audiences().await?;
+    saved.into_iter().find(|audience| audience.id == id).ok_or(Fault::NotFound)
 }
 
 /// Whom a frozen broadcast adds and leaves out, against the one before.
@@ -136,8 +214,12 @@ async fn again(
     filter: Option<&AudienceFilter>,
     mistake: String,
 ) -> Result<Response, Fault> {
-    let page = form_page(call, rows, filter, Some(mistake)).await?;
-    Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+    Ok(unusable(form_page(call, rows, filter, Some(mistake)).await?))
+}
+
+/// The page once more, with what has to be put right.
+fn unusable(page: String) -> Response {
+    reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 fn fitting<'a>(call: &Call, filter: &'a AudienceFilter) -> People<'a> {
@@ -172,6 +254,22 @@ fn rows_of(form: &Form) -> Vec<Row> {
         .collect()
 }
 
+/// The rows that would make a stored filter again; none where the form has no room for them.
+fn rows_from(filter: &AudienceFilter) -> Vec<Row> {
+    let terms = filter.all.iter().flat_map(|clause| clause.any.iter().enumerate());
+    let rows = terms.map(|(n, term)| {
+        let values: Vec<String> = term.test.values().into_iter().map(quoted_where_needed).collect();
+        Row {
+            starts: n == 0,
+            field: term.test.key().to_owned(),
+            negated: term.not,
+            values: values.join("\n"),
+        }
+    });
+    let rows: Vec<Row> = rows.collect();
+    if rows.len() > ROWS_MAX { Vec::new() } else { rows }
+}
+
 /// What a button of the form asks for; `or-N` and `remove-N` name a row.
 fn change(rows: &mut Vec<Row>, wish: &str) {
     let (what, at) = wish.split_once('-').unwrap_or((wish, ""));
@@ -192,34 +290,37 @@ fn change(rows: &mut Vec<Row>, wish: &str) {
     }
 }
 
-/// The conditions that the rows make; a mistake in words where they make none.
+/// The filter that the rows make; a mistake in words where they make none.
 async fn filter_of(call: &Call, rows: &[Row]) -> Result<Result<AudienceFilter, String>, Fault> {
+    let made = match conditions_of(rows) {
+        Ok(conditions) => registry::filter_from(&call.app.web.store, &conditions).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(filter) => Ok(Ok(filter)),
+        Err(error) => Ok(Err(mistake(call.texts(), error)?)),
+    }
+}
+
+fn conditions_of(rows: &[Row]) -> Result<Vec<Condition>, AudienceError> {
     let mut conditions: Vec<Condition> = Vec::new();
     for row in rows {
         if row.starts {
             conditions.push(Condition { any: Vec::new() });
         }
         if let Some(last) = conditions.last_mut() {
-            let values = listed_values(&row.values);
+            let values = registry::listed_values(&row.values)?;
             last.any.push(Comparison { key: row.field.clone(), not: row.negated, values });
         }
     }
-    match registry::filter_from(&call.app.web.store, &conditions).await {
-        Ok(filter) => Ok(Ok(filter)),
-        Err(error) => Ok(Err(mistake(call.texts(), error)?)),
-    }
-}
-
-/// One in a line, or with commas between them.
-fn listed_values(text: &str) -> Vec<String> {
-    let values = text.split(['\n', ',', '，', '、']).map(str::trim);
-    values.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    Ok(conditions)
 }
 
 /// What to put right; a failure of our own stays one.
 fn mistake(t: Texts, error: AudienceError) -> Result<String, Fault> {
     Ok(match error {
-        AudienceError::Condition | AudienceError::Value => t.get("mistake-values"),
+        AudienceError::Condition => t.get("mistake-quotes"),
+        AudienceError::Value => t.get("mistake-values"),
         AudienceError::TooManyConditions => t.get("mistake-conditions-many"),
         AudienceError::Name => t.get("mistake-audience-name"),
         AudienceError::Prefecture(given) => t.with("mistake-prefecture", "given", given),
@@ -375,7 +476,7 @@ fn use_view(call: &Call, broadcast: &Broadcast) -> UseView {
 
 /// An audience's name as people read it.
 pub(super) fn label(t: Texts, name: &str) -> String {
-    if name == "all" { t.get("audience-all") } else { name.to_owned() }
+    if name == EVERYBODY { t.get("audience-all") } else { name.to_owned() }
 }
 
 fn field_label(t: Texts, key: &str) -> String {

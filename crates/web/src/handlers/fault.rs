@@ -195,11 +195,13 @@ fn cited(call: &Call, refusal: &Refusal) -> String {
     }
 }
 
-/// Where the button leads and the id of its text: a step on a broadcast returns to the broadcast.
+/// Where the button leads and the id of its text: a step on a broadcast returns to the broadcast, and so on.
 fn back(call: &Call) -> (String, &'static str) {
     let parts: Vec<&str> = call.path.split('/').collect();
     match parts.as_slice() {
-        ["", area @ ("broadcasts" | "exercises" | "replies"), id, _step] if id.parse::<i64>().is_ok() => {
+        ["", area @ ("audiences" | "broadcasts" | "exercises" | "replies"), id, _step]
+            if id.parse::<i64>().is_ok() =>
+        {
             (format!("/{area}/{id}"), "go-back")
         }
         _ if call.signed.is_some() => ("/".to_owned(), "go-home"),

@@ -180,7 +180,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 26] = [
+const SAYINGS: [&str; 28] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -202,6 +202,8 @@ const SAYINGS: [&str; 26] = [
     "none-chosen",
     "partly-settled",
     "audience-saved",
+    "audience-renamed",
+    "audience-deleted",
     "imported",
     "import-confirmed",
     "import-dropped",

@@ -3,7 +3,7 @@
 use super::Shell;
 use crate::i18n::Texts;
 use askama::Template;
-use domain::{AudienceId, BroadcastId, MemberId, Nature};
+use domain::{AudienceId, BroadcastId, ExerciseId, MemberId, Nature};
 
 /// A broadcast that went to an audience.
 #[derive(Debug, Clone)]
@@ -22,7 +22,8 @@ pub(crate) struct AudienceRow {
     pub(crate) name: String,
     /// In words; all have to fit.
     pub(crate) conditions: Vec<String>,
-    pub(crate) count: String,
+    /// Where the list tells it.
+    pub(crate) count: Option<String>,
     pub(crate) used: Option<UseView>,
 }
 
@@ -45,6 +46,18 @@ pub(crate) struct PersonView {
     pub(crate) place: String,
 }
 
+/// The form that renames an audience, and the way to its deletion.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangeAudience {
+    pub(crate) id: AudienceId,
+    /// What stands in the field.
+    pub(crate) name: String,
+    pub(crate) mistake: Option<String>,
+    /// Neither is possible before these are released or over.
+    pub(crate) broadcasts: Vec<BroadcastId>,
+    pub(crate) exercises: Vec<ExerciseId>,
+}
+
 /// `/audiences/{id}`.
 #[derive(Template)]
 #[template(path = "audience.html")]
@@ -59,6 +72,22 @@ pub(crate) struct AudiencePage {
     pub(crate) uses: Vec<UseView>,
     /// Rendered [`Differences`].
     pub(crate) differences: String,
+    /// What the form for a new audience begins with; empty where it has no room.
+    pub(crate) clauses: Vec<ClauseRows>,
+    /// For those who may.
+    pub(crate) change: Option<ChangeAudience>,
+}
+
+/// `/audiences/{id}/delete`: which one, before anything is deleted.
+#[derive(Template)]
+#[template(path = "audience_delete.html")]
+pub(crate) struct DeleteAudiencePage {
+    pub(crate) s: Shell,
+    pub(crate) t: Texts,
+    pub(crate) id: AudienceId,
+    pub(crate) name: String,
+    /// In words; they go with it.
+    pub(crate) conditions: Vec<String>,
 }
 
 /// One row of the form for a new audience.

@@ -21,8 +21,8 @@ mod tile_map;
 
 pub(crate) use answer::{AnswerPage, ChoiceView, PlainPage, ProofView, QuestionView, VerifyPage, VerifyRow};
 pub(crate) use audiences::{
-    AudiencePage, AudienceRow, AudiencesPage, ClauseRows, DifferencePage, DifferenceView, Differences,
-    NewAudiencePage, PeopleView, PersonView, Preview, TermRow, UseView,
+    AudiencePage, AudienceRow, AudiencesPage, ChangeAudience, ClauseRows, DeleteAudiencePage, DifferencePage,
+    DifferenceView, Differences, NewAudiencePage, PeopleView, PersonView, Preview, TermRow, UseView,
 };
 pub(crate) use broadcast::{
     BroadcastPage, CanaryView, CancelPage, CountPart, CountRow, Counts, DELIVERY_ORDER, FindingView,

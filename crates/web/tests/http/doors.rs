@@ -113,6 +113,7 @@ async fn an_onlooker_changes_nothing_and_sees_no_address() {
     for path in [
         "/broadcasts/new",
         "/audiences/new",
+        "/audiences/1/delete",
         "/replies",
         "/replies/1",
         "/replies/1/raw",
