@@ -90,6 +90,7 @@ said-lifted = Notices are sent again, from the next one that is checked.
 said-partly-settled = Some had been settled by somebody else before; this holds for the others.
 said-audience-saved = The audience is saved. It can be chosen for a notice.
 said-erasure-asked = The erasure is under way. This page shows how far it is.
+said-kept = The member is kept. What kept notices from them before still does.
 said-none-chosen = Nothing was chosen, or it was settled already.
 said-imported = The roster was imported.
 said-import-confirmed = The import is allowed.

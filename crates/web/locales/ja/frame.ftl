@@ -90,6 +90,7 @@ said-lifted = 配信を再開しました。これから点検するお知らせ
 said-partly-settled = 一部はほかの担当者が先に対応していました。残りに反映しました。
 said-audience-saved = 配信対象を保存しました。お知らせを作るときに選べます。
 said-erasure-asked = 個人情報の削除を受け付けました。進み具合はこのページで確かめられます。
+said-kept = 削除を取りやめました。以前からの配信停止は、そのまま続きます。
 said-none-chosen = 何も選ばれていないか、すでに対応済みでした。
 said-imported = 名簿を取り込みました。
 said-import-confirmed = 取り込みを認めました。
