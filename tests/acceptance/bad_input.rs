@@ -1,11 +1,15 @@
 //! Mistakes that people make, and what they are told: the place, the cause, the way on. Never a
 //! password, and nothing is changed.
 
+use domain::{Actor, Clock, FiscalYear};
 use hansho_tests::{Call, PATIENCE, Society, hansho, until};
+use sea_orm::ConnectionTrait;
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
 };
+use store::NewImport;
+use testkit::SystemClock;
 
 /// Fails, and says all of `hints` on stderr.
 async fn fails_saying(call: Call, hints: &[&str]) {
@@ -102,6 +106,26 @@ async fn a_roster_that_is_not_what_it_claims_changes_nothing() {
     refused_import(&society, Path::new("/nonexistent/名簿.csv"), "cannot be read").await;
     assert_eq!(registry().await, before, "the registry is as it was");
     assert_eq!(audited().await, entries, "nothing was done, nothing was recorded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_plan_whose_reading_was_cut_off_names_the_way_on() {
+    let society = Society::of(1).await;
+    let new = NewImport {
+        file_name: "名簿.csv".into(),
+        sha256: "0".repeat(64),
+        mode: "merge".into(),
+        fiscal_year: FiscalYear::new(2026),
+    };
+    let begun = society.store().begin_import(Actor::LocalEngineer, &new, SystemClock.now()).await;
+    let plan = begun.expect("begun").to_string();
+    let silence = "UPDATE import_plan SET touched_at = touched_at - 301000";
+    society.store().connection().execute_unprepared(silence).await.expect("the statement runs");
+    for step in [&["--apply"][..], &["--confirm"], &[]] {
+        let call = [&["member", "import", "--plan", plan.as_str()], step].concat();
+        let refused = society.hansho(&call).await.refused_by("state");
+        assert!(refused.stderr.contains("was interrupted → import the file again"), "{}", refused.stderr);
+    }
 }
 
 async fn refused_import(society: &Society, file: &Path, hint: &str) {

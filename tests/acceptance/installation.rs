@@ -166,6 +166,8 @@ async fn the_ledger_is_told_as_promised(society: &Society, notice: &Broadcast<'_
     let keys: BTreeSet<&str> = first.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(keys, LEDGER_COLUMNS.split(',').collect());
     assert_eq!(lines.lines().count(), MEMBERS);
+    let nobody_held = society.hansho(&["broadcast", "held", &id]).plainly().await.text();
+    assert_eq!(nobody_held, "member_no,name,facility,prefecture,reason\n");
 }
 
 async fn a_stopped_notice_goes_on_with_a_reason(society: &Society) {

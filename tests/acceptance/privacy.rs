@@ -20,6 +20,21 @@ async fn a_person_is_taken_out_erased_and_readmitted() {
     assert_eq!(notice.preflight().await["ok"], true);
     let planned = society.hansho(&["member", "erase", "m0001"]).await.done();
     assert_eq!((&planned["asked"], &planned["waits_for"]), (&json!(false), &json!([notice.id()])));
+    let data = society.hansho(&["member", "export", "m0001"]).await.done();
+    assert_eq!(data["notices"][0]["fields"]["name"], person["name"], "as it was frozen");
+    assert_eq!(data["mails"], json!([]));
+
+    // Withdrawn, an erasure leaves what kept notices from the person before.
+    let nothing_sent = async |arguments: &[&str]| {
+        let call = [&["member", "suppress", "m0001"], arguments].concat();
+        society.hansho(&call).await.done()["suppressed"].clone()
+    };
+    assert_eq!(nothing_sent(&[]).await, "office");
+    let _asked = society.hansho(&["member", "erase", "m0001", "--yes"]).await.done();
+    let shown = society.hansho(&["member", "show", "m0001"]).await.done();
+    assert_eq!(shown["suppressed"], "erasure");
+    assert_eq!(nothing_sent(&["--lift"]).await, "office");
+    assert_eq!(nothing_sent(&["--lift"]).await, json!(null));
     let waiting = society.hansho(&["member", "erase", "m0001", "--yes"]).await.done();
     assert_eq!((&waiting["done"], &waiting["waits_for"]), (&json!(false), &json!([notice.id()])));
     assert_eq!(society.hansho(&["member", "show", "m0001"]).await.code, 0, "nothing is gone yet");

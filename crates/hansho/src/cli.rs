@@ -150,7 +150,7 @@ pub(crate) enum MemberCommand {
     },
     /// One member with history.
     Show { member_no: String },
-    /// Send nothing more to a member; with --lift, send again.
+    /// Send nothing more to a member; with --lift, send again, or first withdraw an erasure that waits.
     Suppress {
         member_no: String,
         #[arg(long)]

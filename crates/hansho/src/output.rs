@@ -2,9 +2,12 @@
 
 use crate::cli::TableFormat;
 use anyhow::Result;
-use report::{CsvLine, CsvPages};
+use report::{CsvLine, csv_headings, csv_page};
 use serde::Serialize;
-use std::io::{BufWriter, StdoutLock, Write};
+use std::{
+    io::{BufWriter, StdoutLock, Write},
+    marker::PhantomData,
+};
 
 /// How to print an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,21 +30,27 @@ impl Format {
 }
 
 /// A table on stdout, page by page.
-pub(crate) struct Table {
+pub(crate) struct Table<L> {
     format: TableFormat,
-    csv: CsvPages,
     out: BufWriter<StdoutLock<'static>>,
+    lines: PhantomData<L>,
 }
 
-impl Table {
-    pub(crate) fn begin(format: TableFormat) -> Self {
-        Self { format, csv: CsvPages::default(), out: BufWriter::new(std::io::stdout().lock()) }
+impl<L: CsvLine> Table<L> {
+    /// With its headings, where the format has any.
+    pub(crate) fn begin(format: TableFormat) -> Result<Self> {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        match format {
+            TableFormat::Csv => out.write_all(&csv_headings::<L>()?)?,
+            TableFormat::Jsonl => {}
+        }
+        Ok(Self { format, out, lines: PhantomData })
     }
 
     /// The next lines.
-    pub(crate) fn page<L: CsvLine>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<()> {
+    pub(crate) fn page(&mut self, lines: impl IntoIterator<Item = L>) -> Result<()> {
         match self.format {
-            TableFormat::Csv => self.out.write_all(&self.csv.page(lines)?)?,
+            TableFormat::Csv => self.out.write_all(&csv_page(lines)?)?,
             TableFormat::Jsonl => {
                 for line in lines {
                     writeln!(self.out, "{}", serde_json::to_string(&line)?)?;

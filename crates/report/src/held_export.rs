@@ -10,7 +10,7 @@ const PAGE: i64 = 500;
 
 /// One held recipient. Name, workplace and prefecture are the registry's of now, empty for somebody
 /// who is no longer in it; `reason` is a [`domain::HoldReason`] in the ledger's words.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of the export")]
 pub struct HeldLine {
     pub member_no: String,

@@ -6,7 +6,7 @@ use store::LedgerRow;
 
 /// One recipient, with the columns of `hansho broadcast ledger`. Addresses are in clear: for
 /// whoever may see them. Times are RFC 3339 with milliseconds.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of the export, described with `LedgerRow`")]
 pub struct LedgerLine {
     pub member_no: String,

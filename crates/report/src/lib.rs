@@ -10,11 +10,12 @@ mod reply_export;
 mod situation;
 
 pub use after_action::{AfterAction, AnswerTimes, NoticeFigures, QuestionFigures, SheetFigures};
-pub use csv_pages::{CsvLine, CsvPages};
+pub use csv_pages::{CsvLine, csv_headings, csv_page};
 pub use held_export::{HeldExport, HeldLine};
 pub use ledger_export::LedgerLine;
 pub use personal_data::{
-    AnswerLine, MemberRecord, NoticeRecord, PersonalData, ReplyRecord, RequestLine, SuppressionRecord,
+    AnswerLine, MemberRecord, NoticeRecord, PersonalData, PersonalDocument, ReplyRecord, RequestLine,
+    SuppressionRecord,
 };
 pub use reply_export::{ReplyExport, ReplyLine};
 pub use situation::{Asked, Situation};

@@ -1,10 +1,11 @@
 //! Everything an installation holds about one person, as one document for that person.
 
 use crate::ReportError;
+use data_encoding::BASE64;
 use domain::{Answers, BroadcastId, MemberId, ReplyId, Timestamp};
 use replybox::{ReplyBox, ReplySummary};
-use std::collections::BTreeMap;
-use store::{AnswerRecord, LedgerRow, MemberWithYears, RequestRecord, Store};
+use std::{collections::BTreeMap, vec};
+use store::{AnswerRecord, LedgerRow, MemberWithYears, RequestRecord, Store, Suppression};
 
 /// One person's data. Times are RFC 3339 with milliseconds.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -14,7 +15,7 @@ pub struct PersonalData {
     pub member: MemberRecord,
     pub fiscal_years: Vec<i32>,
     pub on_test_roster_since: Option<String>,
-    pub suppressed: Option<SuppressionRecord>,
+    pub suppressed: Vec<SuppressionRecord>,
     pub notices: Vec<NoticeRecord>,
     pub answers: Vec<AnswerLine>,
     pub requests: Vec<RequestLine>,
@@ -57,6 +58,8 @@ pub struct NoticeRecord {
     pub nature: Option<domain::Nature>,
     pub subject: String,
     pub address: String,
+    /// What was frozen to be put into the text.
+    pub fields: BTreeMap<String, String>,
     pub state: String,
     pub held_reason: Option<String>,
     pub attempts: i64,
@@ -115,17 +118,13 @@ impl PersonalData {
         now: Timestamp,
     ) -> Result<Option<Self>, ReportError> {
         let Some(known) = store.member(member).await? else { return Ok(None) };
-        let suppression = store.suppression(member).await?;
+        let suppressions = store.suppressions_of(member).await?;
         Ok(Some(Self {
             exported_at: now.to_rfc3339(),
             fiscal_years: known.years.iter().map(|year| year.get()).collect(),
             member: member_record(known),
             on_test_roster_since: store.on_test_roster_since(member).await?.map(Timestamp::to_rfc3339),
-            suppressed: suppression.map(|found| SuppressionRecord {
-                kind: found.kind,
-                address: found.address.map(|address| address.reveal()),
-                since: found.since.to_rfc3339(),
-            }),
+            suppressed: suppressions.into_iter().map(suppression_record).collect(),
             notices: notices(store, member).await?,
             answers: store.answers_of(member).await?.into_iter().map(answer_line).collect(),
             requests: store.requests_of(member).await?.into_iter().map(request_line).collect(),
@@ -137,13 +136,63 @@ impl PersonalData {
     }
 }
 
+/// The same as one JSON document, piece by piece: behind the rest stands every mail byte for byte, with
+/// its attachments, under `mails`, in base64. Those of one person may be more than a process should hold.
+#[derive(Debug)]
+pub struct PersonalDocument<'a> {
+    replies: Option<&'a ReplyBox>,
+    head: Option<String>,
+    /// Whose mail is still to come.
+    left: vec::IntoIter<ReplyId>,
+    separator: &'static str,
+    end: Option<&'static str>,
+}
+
+impl<'a> PersonalDocument<'a> {
+    /// Of what was read, with the mails that are in `replies`.
+    #[must_use]
+    pub fn new(data: &PersonalData, replies: Option<&'a ReplyBox>) -> Self {
+        let text = serde_json::to_string_pretty(data).expect("invariant: texts and numbers are JSON");
+        let open = text.strip_suffix("\n}").expect("invariant: an object with fields");
+        let ids: Vec<ReplyId> = data.replies.iter().map(|reply| ReplyId::new(reply.id)).collect();
+        Self {
+            replies,
+            head: Some(format!("{open},\n  \"mails\": [")),
+            left: ids.into_iter(),
+            separator: "",
+            end: Some("\n  ]\n}\n"),
+        }
+    }
+
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// [`ReportError`], where the reply database cannot be read; then the document is none.
+    pub async fn next_piece(&mut self) -> Result<Option<String>, ReportError> {
+        if let Some(head) = self.head.take() {
+            return Ok(Some(head));
+        }
+        while let (Some(replies), Some(id)) = (self.replies, self.left.next()) {
+            // It may have been kept long enough while the others were read.
+            let Some(mail) = replies.get(id).await? else { continue };
+            let raw = BASE64.encode(&mail.raw);
+            let piece = format!("{}\n    {{ \"reply\": {id}, \"base64\": \"{raw}\" }}", self.separator);
+            self.separator = ",";
+            return Ok(Some(piece));
+        }
+        Ok(self.end.take().map(str::to_owned))
+    }
+}
+
 async fn notices(store: &Store, member: MemberId) -> Result<Vec<NoticeRecord>, ReportError> {
+    let mut fields = store.frozen_fields_of(member).await?;
     let mut notices = Vec::new();
     for row in store.ledger_of_member(member, i64::MAX).await? {
         let broadcast = store.broadcast(BroadcastId::new(row.broadcast_id)).await?;
         let (nature, subject) =
             broadcast.map(|found| (Some(found.nature), found.subject)).unwrap_or_default();
-        notices.push(notice_record(row, nature, subject));
+        let fields = fields.remove(&row.broadcast_id).unwrap_or_default();
+        notices.push(notice_record(row, fields, nature, subject));
     }
     Ok(notices)
 }
@@ -182,11 +231,25 @@ fn member_record(known: MemberWithYears) -> MemberRecord {
     }
 }
 
-fn notice_record(row: LedgerRow, nature: Option<domain::Nature>, subject: String) -> NoticeRecord {
+fn suppression_record(found: Suppression) -> SuppressionRecord {
+    SuppressionRecord {
+        kind: found.kind,
+        address: found.address.map(|address| address.reveal()),
+        since: found.since.to_rfc3339(),
+    }
+}
+
+fn notice_record(
+    row: LedgerRow,
+    fields: BTreeMap<String, String>,
+    nature: Option<domain::Nature>,
+    subject: String,
+) -> NoticeRecord {
     NoticeRecord {
         broadcast: row.broadcast_id,
         nature,
         subject,
+        fields,
         address: row.address,
         state: row.state,
         held_reason: row.held_reason,

@@ -8,7 +8,7 @@ use store::Store;
 /// One reply. `member_no` and `name` are those whose address of ours it came to (empty where they
 /// are no longer in the registry), not proof of who wrote it; the time is RFC 3339 with
 /// milliseconds.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize)]
 #[expect(missing_docs, reason = "the columns of the export")]
 pub struct ReplyLine {
     pub id: i64,

@@ -6,7 +6,7 @@ use domain::{
     SmtpReply, StaffId, Timestamp,
 };
 use replybox::{ArrivedBy, NewReply, ReplyBox};
-use report::{AfterAction, CsvPages, LedgerLine, Situation};
+use report::{AfterAction, LedgerLine, Situation, csv_headings, csv_page};
 use std::{sync::Arc, time::Duration};
 use store::{FreezeRow, LedgerFilter, Limits, NewBroadcast, NewExercise, NewInject, Store, WorkerTerms};
 use testkit::{SystemClock, TestDatabase, exercise_notice, fresh_databases, release};
@@ -281,15 +281,14 @@ async fn a_reminder_is_no_sheet_of_its_own() {
 #[tokio::test]
 async fn the_ledger_export_has_one_line_per_recipient_and_no_formula() {
     for drill in Drill::each().await {
-        let mut csv = CsvPages::default();
-        let mut text = Vec::new();
+        let mut text = csv_headings::<LedgerLine>().expect("written");
         let mut after = 0;
         loop {
             let page =
                 drill.store.ledger_page(drill.notice, LedgerFilter::default(), after, 4).await.expect("read");
             let Some(last) = page.last() else { break };
             after = last.id;
-            text.extend(csv.page(page.into_iter().map(LedgerLine::from)).expect("written"));
+            text.extend(csv_page(page.into_iter().map(LedgerLine::from)).expect("written"));
         }
         let text = String::from_utf8(text).expect("UTF-8");
         let lines: Vec<&str> = text.lines().collect();

@@ -4,7 +4,8 @@
 //! Guarantees: nobody is erased out of a broadcast that is not over, for its rows are what was
 //! signed (law 5); ledger rows stay and lose whom they name, so that the counts add up (law 3); what
 //! is left to recognise the person by, when a roster brings them again, is a keyed hash; what this
-//! module writes about an erasure are ids and times.
+//! module writes about an erasure are ids and times. Until it happens it takes nothing away: withdrawn,
+//! it leaves what kept notices from the person before.
 
 use crate::{
     Engine, Member, Store, StoreError, WriteTx,
@@ -14,7 +15,7 @@ use crate::{
 };
 use domain::{
     Actor, Answers, BroadcastId, BroadcastState, EmailAddress, ErasedKey, Keyring, MemberId, QuestionKind,
-    Questionnaire, Refusal, RequestKind, Rule, Timestamp,
+    Questionnaire, Refusal, Rule, Timestamp,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use std::{
@@ -46,6 +47,8 @@ pub struct Erasure {
     pub known_as: Option<(String, String)>,
     /// When it was asked for.
     pub asked_at: Timestamp,
+    /// No person asked: who left was kept long enough.
+    pub by_clock: bool,
     /// Not before this.
     pub due_at: Timestamp,
     /// Broadcasts the person stands in that are not over.
@@ -79,6 +82,7 @@ impl From<ErasureRow> for Erasure {
             known_as: row.member_no.zip(row.name),
             due_at: if by_clock { asked_at.plus(SECOND_THOUGHTS) } else { asked_at },
             asked_at,
+            by_clock,
             waits_for: Vec::new(),
             core_done_at: row.core_done_at.map(Timestamp::from_millis),
             replies_done_at: row.replies_done_at.map(Timestamp::from_millis),
@@ -111,6 +115,34 @@ impl Store {
         let asked = tx.ask_erasure(actor, member, None, now).await?;
         tx.commit().await?;
         Ok(asked)
+    }
+
+    /// Takes back what was asked for and has not happened; false where there is no such thing. What kept
+    /// notices from the member before does so on.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where the actor may not.
+    pub async fn withdraw_erasure(
+        &self,
+        actor: Actor,
+        member: MemberId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        may_decide(actor)?;
+        let tx = self.write().await?;
+        // An import holds members before the log.
+        tx.hold_registry().await?;
+        tx.exclusive(AUDIT_FIRST).await?;
+        let text = "DELETE FROM erasure WHERE member_id = $1 AND core_done_at IS NULL";
+        if sql::run(&*tx, "withdraw an erasure", text, [member.get().into()]).await? == 0 {
+            return Ok(false);
+        }
+        // Where the clock had asked, it would ask again within the hour: the period begins anew.
+        let text = "UPDATE member SET updated_at = $2 WHERE id = $1";
+        sql::run(&*tx, "keep a member", text, [member.get().into(), now.millis().into()]).await?;
+        tx.audit(now, actor, "erasure-withdrawn", format!("member:{member}"), String::new()).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Erases a member for whom that was asked. Gives the broadcasts it has to wait for: none where
@@ -494,26 +526,7 @@ impl WriteTx {
         if sql::run(&**self, "ask for an erasure", text, values).await? == 0 {
             return Ok(false);
         }
-        if actor != Actor::Scheduler {
-            self.suppress(member, RequestKind::Erasure, None, now).await?;
-        }
         self.audit(now, actor, "erasure-asked", format!("member:{member}"), String::new()).await?;
-        Ok(true)
-    }
-
-    /// Takes back what was asked for and has not happened; whether there was such a thing.
-    pub(crate) async fn withdraw_erasure(
-        &self,
-        member: MemberId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let text = "DELETE FROM erasure WHERE member_id = $1 AND core_done_at IS NULL";
-        if sql::run(&**self, "withdraw an erasure", text, [member.get().into()]).await? == 0 {
-            return Ok(false);
-        }
-        // Where the clock had asked, it would ask again within the hour: the period begins anew.
-        let text = "UPDATE member SET updated_at = $2 WHERE id = $1";
-        sql::run(&**self, "keep a member", text, [member.get().into(), now.millis().into()]).await?;
         Ok(true)
     }
 

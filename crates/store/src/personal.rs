@@ -3,6 +3,7 @@
 use crate::{Store, StoreError, response::read_answers, sql};
 use domain::{Answers, MemberId, Timestamp};
 use sea_orm::FromQueryResult;
+use std::collections::{BTreeMap, HashMap};
 
 /// A request as it was settled, or stands. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
@@ -72,6 +73,36 @@ impl Store {
                     first_answered_at: row.first_answered_at,
                     answered_at: row.answered_at,
                 })
+            })
+            .collect()
+    }
+
+    /// What was frozen of a member to be put into notices, by broadcast.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn frozen_fields_of(
+        &self,
+        member: MemberId,
+    ) -> Result<HashMap<i64, BTreeMap<String, String>>, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Row {
+            id: i64,
+            broadcast_id: i64,
+            fields: String,
+        }
+        let text = "SELECT id, broadcast_id, fields FROM delivery WHERE member_id = $1";
+        let rows: Vec<Row> =
+            sql::rows(&self.connection, "read a member's frozen fields", text, [member.get().into()]).await?;
+        rows.into_iter()
+            .map(|row| {
+                let fields = serde_json::from_str(&row.fields).map_err(|why| StoreError::Corrupt {
+                    table: "delivery",
+                    column: "fields",
+                    row: row.id,
+                    why: why.to_string(),
+                })?;
+                Ok((row.broadcast_id, fields))
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 //! A request changes nothing by itself. Granted, it suppresses: whoever is suppressed is held in
 //! every later audience, with the reason, until a person lifts it. A bounce suppresses an address,
 //! and is over when the roster has another one; everything else concerns the person. A wish to be
-//! erased is carried out too (see `erasure`).
+//! erased is carried out too (see `erasure`); while it waits it suppresses, beside what else does.
 
 use crate::{Member, Store, StoreError, WriteTx, erasure::NOT_ERASED, sql};
 use domain::{
@@ -114,6 +114,12 @@ struct KindCount {
     kind: String,
     n: i64,
 }
+
+/// What keeps notices from members, as a table. An erasure that a person asked for is none of the rows
+/// that others are written over: withdrawn, it leaves them as they are.
+const SUPPRESSED: &str = "(SELECT e.member_id, 'erasure' AS kind, CAST(NULL AS TEXT) AS address, \
+    e.asked_at AS since FROM erasure e WHERE e.core_done_at IS NULL AND e.asked_by <> 'scheduler' \
+    UNION ALL SELECT p.member_id, p.kind, p.address, p.since FROM suppression p) AS s";
 
 /// Whoever cares for the roster; the scheduler carries a policy out.
 pub(crate) fn may_decide(actor: Actor) -> Result<(), Refusal> {
@@ -286,7 +292,7 @@ impl Store {
     }
 
     /// Notices are sent to this member again; false where they were all along. An erasure that was
-    /// asked for and has not happened is withdrawn.
+    /// asked for is another matter: [`Store::withdraw_erasure`].
     ///
     /// # Errors
     /// [`StoreError`], also where the actor may not.
@@ -298,53 +304,48 @@ impl Store {
     ) -> Result<bool, StoreError> {
         may_decide(actor)?;
         let tx = self.write().await?;
-        // An import holds members before the log.
-        tx.hold_registry().await?;
         tx.exclusive(AUDIT_FIRST).await?;
         let text = "DELETE FROM suppression WHERE member_id = $1";
         let lifted = sql::run(&*tx, "lift a suppression", text, [member.get().into()]).await? > 0;
         if lifted {
             tx.audit(now, actor, "suppression-lifted", format!("member:{member}"), String::new()).await?;
         }
-        if tx.withdraw_erasure(member, now).await? {
-            tx.audit(now, actor, "erasure-withdrawn", format!("member:{member}"), String::new()).await?;
-        }
         tx.commit().await?;
         Ok(lifted)
     }
 
-    /// Whether and why nothing is sent to a member.
+    /// Why nothing is sent to a member: an erasure that a person asked for, then what stands beside it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn suppression(&self, member: MemberId) -> Result<Option<Suppression>, StoreError> {
-        let text = "SELECT member_id, kind, address, since FROM suppression WHERE member_id = $1";
-        let values = [member.get().into()];
-        let row: Option<SuppressionRow> =
-            sql::row(&self.connection, "find a suppression", text, values).await?;
-        row.map(Suppression::try_from).transpose()
+    pub async fn suppressions_of(&self, member: MemberId) -> Result<Vec<Suppression>, StoreError> {
+        let rows = self.suppression_rows("WHERE member_id = $1", vec![member.get().into()]).await?;
+        rows.into_iter().map(Suppression::try_from).collect()
     }
 
-    /// The same as it holds for the member now: at the address the registry has.
+    /// The first of these that holds for the member now: at the address the registry has.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn suppression_of(&self, member: &Member) -> Result<Option<Suppression>, StoreError> {
-        let found = self.suppression(member.id).await?;
-        Ok(found.filter(|found| found.holds_for(member.data.address.as_ref())))
+        let found = self.suppressions_of(member.id).await?;
+        Ok(found.into_iter().find(|found| found.holds_for(member.data.address.as_ref())))
     }
 
     /// Those to whom nothing is sent, with number and name while the registry knows them, newest
-    /// first.
+    /// first; whoever is to be erased may stand there for another reason, too.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn suppressed_members(&self, limit: u32) -> Result<Vec<SuppressedMember>, StoreError> {
-        let text = "SELECT s.member_id, s.kind, s.since, m.member_no, m.name \
-                    FROM suppression s LEFT JOIN member m ON m.id = s.member_id \
-                    ORDER BY s.since DESC, s.member_id LIMIT $1";
+        let text = format!(
+            "SELECT s.member_id, s.kind, s.since, m.member_no, m.name \
+             FROM {SUPPRESSED} LEFT JOIN member m ON m.id = s.member_id \
+             ORDER BY s.since DESC, s.member_id, s.kind LIMIT $1"
+        );
         let values = [i64::from(limit).into()];
-        let rows: Vec<SuppressedRow> = sql::rows(&self.connection, "list suppressions", text, values).await?;
+        let rows: Vec<SuppressedRow> =
+            sql::rows(&self.connection, "list suppressions", &text, values).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(SuppressedMember {
@@ -362,9 +363,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn suppressions(&self) -> Result<HashMap<MemberId, Suppression>, StoreError> {
-        let text = "SELECT member_id, kind, address, since FROM suppression";
-        let rows: Vec<SuppressionRow> = sql::rows(&self.connection, "read suppressions", text, []).await?;
-        rows.into_iter().map(|row| Ok((MemberId::new(row.member_id), row.try_into()?))).collect()
+        let rows = self.suppression_rows("", Vec::new()).await?;
+        // Of two of one member the last one stays.
+        rows.into_iter().rev().map(|row| Ok((MemberId::new(row.member_id), row.try_into()?))).collect()
+    }
+
+    /// Erasures before what else suppresses.
+    async fn suppression_rows(
+        &self,
+        condition: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<SuppressionRow>, StoreError> {
+        let text = format!(
+            "SELECT member_id, kind, address, since FROM {SUPPRESSED} {condition} \
+             ORDER BY CASE kind WHEN 'erasure' THEN 0 ELSE 1 END"
+        );
+        sql::rows(&self.connection, "read suppressions", &text, values).await
     }
 }
 
@@ -475,9 +489,8 @@ impl WriteTx {
         }
     }
 
-    /// What concerns the person is not replaced by what concerns an address; and a wish to be erased,
-    /// which is work still to be done, by nothing and replaces everything.
-    pub(crate) async fn suppress(
+    /// What concerns the person is not replaced, and replaces what concerns an address.
+    async fn suppress(
         &self,
         member: MemberId,
         kind: RequestKind,
@@ -486,8 +499,7 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         let text = "INSERT INTO suppression (member_id, kind, address, since) VALUES ($1, $2, $3, $4) \
                     ON CONFLICT (member_id) DO UPDATE SET kind = excluded.kind, address = excluded.address, \
-                    since = excluded.since \
-                    WHERE suppression.address IS NOT NULL OR excluded.kind = 'erasure'";
+                    since = excluded.since WHERE suppression.address IS NOT NULL";
         let values = [member.get().into(), kind.as_str().into(), address.into(), now.millis().into()];
         sql::run(&**self, "suppress a member", text, values).await.map(|_| ())
     }

@@ -335,7 +335,7 @@ async fn what_was_kept_long_enough_goes_and_nothing_before() {
     let periods = RetentionPeriods { replies: days(100), recipients: days(200), left_members: None };
     for house in House::each(periods).await {
         house.delivers().await;
-        house.store.lift_suppression(house.office, house.hanako, house.clock.now()).await.expect("lifted");
+        house.store.withdraw_erasure(house.office, house.hanako, house.clock.now()).await.expect("withdrawn");
         house.clock.advance(DAY * 99);
         house.retention.sweep().await.expect("swept");
         assert_eq!(house.replies_of(house.taro).await, 1);
@@ -361,7 +361,7 @@ async fn whoever_has_left_is_shown_for_two_weeks_and_then_erased() {
     let periods = RetentionPeriods { replies: None, recipients: None, left_members: days(400) };
     for house in House::each(periods).await {
         house.delivers().await;
-        house.store.lift_suppression(house.office, house.hanako, house.clock.now()).await.expect("lifted");
+        house.store.withdraw_erasure(house.office, house.hanako, house.clock.now()).await.expect("withdrawn");
         house
             .store
             .remove_from_test_roster(house.office, &person().member_no, house.clock.now())
@@ -387,6 +387,36 @@ async fn whoever_has_left_is_shown_for_two_weeks_and_then_erased() {
             house.store.erased_among(&keys).await.expect("looked").is_empty(),
             "only left: may come back"
         );
+    }
+}
+
+#[tokio::test]
+async fn whom_somebody_keeps_is_not_erased_for_having_left() {
+    let periods = RetentionPeriods { replies: None, recipients: None, left_members: days(400) };
+    for house in House::each(periods).await {
+        house.delivers().await;
+        let keeps = async || {
+            let now = house.clock.now();
+            assert!(house.store.withdraw_erasure(house.office, house.hanako, now).await.expect("withdrawn"));
+        };
+        keeps().await;
+        let now = house.clock.now();
+        let off = house.store.remove_from_test_roster(house.office, &person().member_no, now).await;
+        off.expect("off it");
+        house.clock.advance(DAY * 800);
+        house.imports("N-1,新人 一郎,n1@example.jp\nN-2,新人 二郎,n2@example.jp\n").await;
+        house.retention.sweep().await.expect("swept");
+        let asked = house.store.erasure(house.hanako).await.expect("read").expect("asked");
+        assert!(asked.by_clock && asked.due_at > house.clock.now(), "{asked:?}");
+        keeps().await;
+        house.retention.sweep().await.expect("swept");
+        house.clock.advance(DAY * 15);
+        house.retention.erase_due().await.expect("erased");
+        assert!(house.store.member(house.hanako).await.expect("read").is_some(), "the period began anew");
+        assert!(house.store.member(house.taro).await.expect("read").is_none(), "nobody kept him");
+        let log = house.store.audit_entries(0, 1_000).await.expect("read");
+        let kept = log.iter().filter(|entry| entry.action == "erasure-withdrawn");
+        assert!(kept.map(|entry| &entry.actor).eq([&house.office.to_string(); 2]), "{log:?}");
     }
 }
 

@@ -33,10 +33,13 @@ pub(super) async fn run(
         }
         (None, Some(plan)) => {
             let kept = store.import(plan).await?.ok_or_else(|| StoreError::not_found("import plan", plan))?;
+            if kept.report.is_empty() {
+                kept.waits()?;
+            }
             if args.confirm {
                 store.confirm_import(actor, plan, now).await?;
             }
-            serde_json::from_str(&kept.report).with_context(|| format!("plan {plan} is not complete"))?
+            serde_json::from_str(&kept.report).with_context(|| format!("plan {plan} cannot be read"))?
         }
         (None, None) => bail!("give a file, or --plan"),
     };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use domain::{Actor, EmailAddress, Role, write_key_file};
 use serde::Serialize;
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -43,16 +43,21 @@ pub(super) async fn run(args: &InitArgs, format: Format) -> Result<()> {
     })
 }
 
-/// Only the owner and their group may read: the file holds, or names, secrets.
+/// Writes a new file that holds, or names, secrets.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
-    let mut file = OpenOptions::new()
+    let mut file = new_private(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display()))
+}
+
+/// Only the owner and their group may read it.
+pub(crate) fn new_private(path: &Path) -> Result<File> {
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o640)
         .open(path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display()))
+        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn template(organization: &str, admin: &EmailAddress) -> String {

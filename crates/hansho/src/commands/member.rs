@@ -69,10 +69,11 @@ pub(super) async fn run(installation: &Installation, command: MemberCommand, for
         MemberCommand::Suppress { member_no, lift } => {
             let (store, now) = (&installation.store, installation.clock.now());
             let member = find(installation, &member_no).await?.member.id;
-            if lift {
-                store.lift_suppression(actor, member, now).await?;
-            } else {
+            if !lift {
                 store.suppress(actor, member, now).await?;
+            } else if !store.withdraw_erasure(actor, member, now).await? {
+                // What stood before an erasure is lifted by a word of its own.
+                store.lift_suppression(actor, member, now).await?;
             }
             let view = view(installation, &member_no).await?;
             format.print(&view, show_member)

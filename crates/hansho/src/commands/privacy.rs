@@ -1,14 +1,15 @@
 //! `hansho member export`, `erase` and `readmit`: one person's data, taken out, taken away, and the
 //! way back.
 
-use super::{init::write_private, member::find};
+use super::{init::new_private, member::find};
 use crate::{installation::Installation, output::Format};
 use anyhow::{Context, Result};
 use domain::{Actor, BroadcastId, EmailAddress, MemberNo, Refusal, Rule};
-use report::PersonalData;
+use report::{PersonalData, PersonalDocument};
 use serde::Serialize;
 use std::{
     fmt::Write,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -50,16 +51,22 @@ pub(super) async fn export(
 ) -> Result<()> {
     may_see(actor)?;
     let data = read(installation, member_no).await?;
-    let text = serde_json::to_string_pretty(&data)?;
+    let document = PersonalDocument::new(&data, Some(&installation.replybox));
     let now = installation.clock.now();
     let object = format!("member:{}", data.member.id);
     installation.store.record(actor, "member-exported", object, now).await?;
-    let Some(file) = out else {
-        println!("{text}");
-        return Ok(());
-    };
-    write_private(file, &text)?;
-    format.print(&Exported { file: file.to_owned() }, |made| format!("written to {}", made.file.display()))
+    let Some(path) = out else { return write(document, io::stdout().lock()).await };
+    let file = new_private(path)?;
+    write(document, &file).await?;
+    file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display()))?;
+    format.print(&Exported { file: path.to_owned() }, |made| format!("written to {}", made.file.display()))
+}
+
+async fn write(mut document: PersonalDocument<'_>, mut out: impl io::Write) -> Result<()> {
+    while let Some(piece) = document.next_piece().await? {
+        out.write_all(piece.as_bytes())?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Asks for it and does it at once where nothing stands in the way; without `yes` only says what.

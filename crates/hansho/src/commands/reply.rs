@@ -72,7 +72,7 @@ pub(super) async fn run(installation: &Installation, command: ReplyCommand, form
 }
 
 async fn export(installation: &Installation, filter: ReplyFilter, format: TableFormat) -> Result<()> {
-    let mut table = Table::begin(format);
+    let mut table = Table::begin(format)?;
     let mut export = ReplyExport::new(&installation.store, &installation.replybox, filter);
     loop {
         let page = export.next_page().await?;

@@ -522,3 +522,42 @@ async fn the_report_has_the_shape_scripts_rely_on() {
         assert!(json["rejected"][0]["reason"].is_string());
     }
 }
+
+#[tokio::test]
+async fn a_plan_whose_reader_is_not_heard_of_any_more_is_interrupted() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let (store, planner) = (&registry.store, registry.planner(Actor::LocalEngineer));
+        let file = || open(ROSTER.as_bytes()).expect("a roster");
+        let plan = planner.begin(&file(), YEAR, ImportMode::Merge).await.expect("begun");
+        let state = async || store.import(plan).await.expect("read").expect("there").state;
+        assert_eq!(state().await, ImportState::Reading);
+        let silence = "UPDATE import_plan SET touched_at = touched_at - 301000";
+        store.connection().execute_unprepared(silence).await.expect("the statement runs");
+        assert_eq!(state().await, ImportState::Interrupted);
+        assert_eq!(store.imports(1).await.expect("listed")[0].state, ImportState::Interrupted);
+        let refused =
+            registry.apply(Actor::LocalEngineer, plan).await.expect_err("there is nothing to write");
+        assert!(refused.to_string().ends_with("was interrupted → import the file again"), "{refused}");
+        registry.import(&roster(&["1,a,a@example.jp,2026,正会員"]), ImportMode::Merge).await;
+
+        // The reader was only slow: what it reads is heard again, and its plan is whole.
+        let complete = planner.complete(plan, file(), YEAR, ImportMode::Merge, |_| {}).await;
+        assert_eq!(complete.expect("a plan").added, 8);
+        assert_eq!(state().await, ImportState::Planned);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_stops_where_its_plan_was_dropped() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let planner = registry.planner(Actor::LocalEngineer);
+        let file = || open(ROSTER.as_bytes()).expect("a roster");
+        let plan = planner.begin(&file(), YEAR, ImportMode::Merge).await.expect("begun");
+        registry.store.drop_import(Actor::LocalEngineer, plan, NOW).await.expect("dropped");
+        let stopped = planner.complete(plan, file(), YEAR, ImportMode::Merge, |_| {}).await;
+        assert!(matches!(stopped, Err(PlanError::Store(StoreError::NotFound { .. }))), "{stopped:?}");
+        assert!(registry.store.import(plan).await.expect("read").is_none());
+    }
+}

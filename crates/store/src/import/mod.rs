@@ -4,7 +4,7 @@
 //!
 //! Guarantees: until [`Store::apply_import`] the registry is as it was; a plan is written only to
 //! the registry it was made for (its revision), whole or not at all; rows of a plan are gone once it
-//! was written or dropped.
+//! was written or dropped. Whoever reads for a plan notes with every batch that they are there.
 
 mod apply;
 mod plan;
@@ -16,13 +16,16 @@ pub use plan::{ImportTally, MailboxClaim, PlannedGroup, PlannedMember, StagedCel
 pub use stage::{RowFinding, StagedRow};
 pub use view::{ImportCursor, ImportLine, ImportLines, Leaver};
 
-use crate::{Store, StoreError, WriteTx, sql};
+use crate::{Engine, Store, StoreError, WriteTx, sql};
 use domain::{Actor, FiscalYear, Refusal, Rule, Timestamp};
 use sea_orm::FromQueryResult;
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a plan may be looked at. It holds people's data, and the registry moves on.
 const PLAN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A reader of whom nothing was heard for so long has died: a million rows are planned and written in
+/// half of it, and no batch takes longer than a fraction of that.
+const READER_SILENCE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Rows deleted in one transaction.
 const ROWS_PER_DELETE: i64 = 10_000;
 
@@ -45,6 +48,9 @@ pub struct NewImport {
 pub enum ImportState {
     /// Rows are being read and compared.
     Reading,
+    /// The same, but nothing is heard of the reader any more. Not a word of the database: a reader who was
+    /// only slow goes on.
+    Interrupted,
     /// To be looked at, confirmed where it needs it, and applied.
     Planned,
     /// Written to the registry.
@@ -59,6 +65,7 @@ impl ImportState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reading => "reading",
+            Self::Interrupted => "interrupted",
             Self::Planned => "planned",
             Self::Applied => "applied",
             Self::Failed => "failed",
@@ -70,7 +77,7 @@ impl std::str::FromStr for ImportState {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Reading, Self::Planned, Self::Applied, Self::Failed]
+        [Self::Reading, Self::Interrupted, Self::Planned, Self::Applied, Self::Failed]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or_else(|| format!("`{text}` is no state of an import"))
@@ -114,7 +121,13 @@ impl Import {
     pub fn waits(&self) -> Result<(), Refusal> {
         match self.state {
             ImportState::Planned => Ok(()),
-            _ => Err(self.is_already("plan the import again")),
+            ImportState::Interrupted => {
+                let text = format!("the reading of import plan {} was interrupted", self.plan);
+                Err(Refusal::new(Rule::State, text, "import the file again"))
+            }
+            ImportState::Reading | ImportState::Applied | ImportState::Failed => {
+                Err(self.is_already("plan the import again"))
+            }
         }
     }
 
@@ -163,8 +176,15 @@ impl TryFrom<ImportColumns> for Import {
     }
 }
 
-const IMPORT_COLUMNS: &str = "id, file_name, sha256, mode, fiscal_year, state, report, problem, actor, \
-    confirmed_by, import_id, created_at";
+/// Who reads may be another process on another machine: the database's clock counts.
+fn import_columns(engine: Engine) -> String {
+    format!(
+        "id, file_name, sha256, mode, fiscal_year, CASE WHEN state = 'reading' AND touched_at < {} - {} \
+         THEN 'interrupted' ELSE state END AS state, report, problem, actor, confirmed_by, import_id, created_at",
+        sql::now_expression(engine),
+        READER_SILENCE_MAX.as_millis()
+    )
+}
 
 impl Store {
     /// Begins a plan for the registry as it is now; its id. Plans nobody applied are dropped after a
@@ -180,10 +200,13 @@ impl Store {
     ) -> Result<i64, StoreError> {
         self.drop_old_imports(now).await?;
         let tx = self.write().await?;
-        let text = "INSERT INTO import_plan (file_name, sha256, mode, fiscal_year, state, \
-                    registry_revision, report, actor, created_at) \
-                    SELECT $1, $2, $3, CAST($4 AS BIGINT), 'reading', revision, '', $5, CAST($6 AS BIGINT) \
-                    FROM registry_state WHERE id = 1 RETURNING id AS n";
+        let text = format!(
+            "INSERT INTO import_plan (file_name, sha256, mode, fiscal_year, state, \
+             registry_revision, report, actor, created_at, touched_at) \
+             SELECT $1, $2, $3, CAST($4 AS BIGINT), 'reading', revision, '', $5, CAST($6 AS BIGINT), {} \
+             FROM registry_state WHERE id = 1 RETURNING id AS n",
+            sql::now_expression(tx.engine())
+        );
         let values = [
             new.file_name.as_str().into(),
             new.sha256.as_str().into(),
@@ -192,7 +215,7 @@ impl Store {
             actor.to_string().into(),
             now.millis().into(),
         ];
-        let plan = sql::number(&*tx, "begin an import", text, values).await?;
+        let plan = sql::number(&*tx, "begin an import", &text, values).await?;
         tx.commit().await?;
         Ok(plan)
     }
@@ -246,7 +269,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn import(&self, plan: i64) -> Result<Option<Import>, StoreError> {
-        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1");
+        let text = format!("SELECT {} FROM import_plan WHERE id = $1", import_columns(self.engine()));
         let row: Option<ImportColumns> =
             sql::row(&self.connection, "read an import", &text, [plan.into()]).await?;
         row.map(Import::try_from).transpose()
@@ -257,7 +280,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn imports(&self, limit: u32) -> Result<Vec<Import>, StoreError> {
-        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan ORDER BY id DESC LIMIT $1");
+        let columns = import_columns(self.engine());
+        let text = format!("SELECT {columns} FROM import_plan ORDER BY id DESC LIMIT $1");
         let rows: Vec<ImportColumns> =
             sql::rows(&self.connection, "list imports", &text, [i64::from(limit).into()]).await?;
         rows.into_iter().map(Import::try_from).collect()
@@ -413,6 +437,18 @@ impl Store {
 }
 
 impl WriteTx {
+    /// Notes that somebody reads for this plan; they stop where it was dropped.
+    async fn touch_plan(&self, plan: i64) -> Result<(), StoreError> {
+        let text = format!(
+            "UPDATE import_plan SET touched_at = {} WHERE id = $1 AND state = 'reading'",
+            sql::now_expression(self.engine())
+        );
+        match sql::run(&**self, "note that a plan is read for", &text, [plan.into()]).await? {
+            0 => Err(StoreError::not_found("import plan", plan)),
+            _ => Ok(()),
+        }
+    }
+
     /// Nobody writes a plan of which some rows are gone already.
     async fn close_plan(&self, plan: i64) -> Result<(), StoreError> {
         let text = "UPDATE import_plan SET state = 'failed' WHERE id = $1 AND state <> 'applied'";
@@ -421,7 +457,8 @@ impl WriteTx {
 
     /// One import, which nobody else changes before this transaction ends.
     async fn import_locked(&self, plan: i64) -> Result<Import, StoreError> {
-        let text = format!("SELECT {IMPORT_COLUMNS} FROM import_plan WHERE id = $1{}", self.for_update());
+        let columns = import_columns(self.engine());
+        let text = format!("SELECT {columns} FROM import_plan WHERE id = $1{}", self.for_update());
         let row: Option<ImportColumns> = sql::row(&**self, "lock an import", &text, [plan.into()]).await?;
         row.ok_or_else(|| StoreError::not_found("import plan", plan))?.try_into()
     }

@@ -232,6 +232,7 @@ impl Store {
         members: &[PlannedMember],
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
+        tx.touch_plan(plan).await?;
         let text = format!(
             "INSERT INTO import_member (plan_id, seq, change, line, keeps_mailbox, is_current, member_id, \
              years, differences, {MEMBER_VALUES}) \

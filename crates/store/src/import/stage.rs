@@ -39,6 +39,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn stage_rows(&self, plan: i64, rows: &[StagedRow]) -> Result<(), StoreError> {
         let tx = self.write().await?;
+        tx.touch_plan(plan).await?;
         let text = format!(
             "INSERT INTO import_row (plan_id, line, member_no, fiscal_year, code, about, notes, cells) \
              SELECT CAST($2 AS BIGINT), CAST(row.value ->> 0 AS BIGINT), row.value ->> 1, \

@@ -64,20 +64,20 @@ async fn a_bounce_suppresses_the_address_it_was_sent_to_and_a_wish_the_person() 
         let first = MemberId::new(rows[0].member_id);
         let bounce = opened(&fresh, request(RequestKind::Bounce, broadcast, first.get(), Some(7))).await;
         settled(&fresh, bounce, Decision::Granted).await;
-        let found = fresh.store.suppression(first).await.expect("read").expect("suppressed");
+        let found = fresh.store.suppressions_of(first).await.expect("read").remove(0);
         assert!(found.holds_for(Some(&sent_to)) && !found.holds_for(Some(&other)), "{found:?}");
 
         let wish = opened(&fresh, request(RequestKind::Unsubscribe, broadcast, first.get(), None)).await;
         settled(&fresh, wish, Decision::Granted).await;
         let again = opened(&fresh, request(RequestKind::Bounce, broadcast, first.get(), Some(8))).await;
         settled(&fresh, again, Decision::Granted).await;
-        let found = fresh.store.suppression(first).await.expect("read").expect("suppressed");
+        let found = fresh.store.suppressions_of(first).await.expect("read").remove(0);
         assert_eq!(found.kind, RequestKind::Unsubscribe, "a wish is not lost in a later bounce");
         assert!(found.holds_for(Some(&other)) && found.holds_for(None));
 
         assert!(fresh.store.lift_suppression(fresh.author, first, NOW).await.expect("lifted"));
         assert!(!fresh.store.lift_suppression(fresh.author, first, NOW).await.expect("was not there"));
-        assert_eq!(fresh.store.suppression(first).await.expect("read"), None);
+        assert_eq!(fresh.store.suppressions_of(first).await.expect("read"), []);
         let audit = fresh.store.audit_entries(0, 1_000).await.expect("read");
         let actions: Vec<&str> = audit.iter().map(|entry| entry.action.as_str()).collect();
         assert!(actions.ends_with(&["request-granted", "suppression-lifted"]), "{actions:?}");
@@ -107,7 +107,8 @@ async fn a_wish_to_be_erased_stays_in_sight() {
             settled(&fresh, id, Decision::Granted).await;
         }
         let listed = fresh.store.suppressed_members(10).await.expect("listed");
-        assert_eq!(listed.iter().map(|found| found.kind).collect::<Vec<_>>(), [RequestKind::Erasure]);
+        let kinds: Vec<RequestKind> = listed.iter().map(|found| found.kind).collect();
+        assert_eq!(kinds, [RequestKind::Erasure, RequestKind::Unsubscribe]);
     }
 }
 

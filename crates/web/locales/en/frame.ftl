@@ -92,6 +92,7 @@ said-audience-saved = The audience is saved. It can be chosen for a notice.
 said-audience-renamed = The audience has its new name.
 said-audience-deleted = The audience is deleted.
 said-erasure-asked = The erasure is under way. This page shows how far it is.
+said-kept = The member is kept. What kept notices from them before still does.
 said-none-chosen = Nothing was chosen, or it was settled already.
 said-imported = The roster was imported.
 said-import-confirmed = The import is allowed.

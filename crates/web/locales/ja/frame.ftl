@@ -92,6 +92,7 @@ said-audience-saved = 配信対象を保存しました。お知らせを作る�
 said-audience-renamed = 配信対象の名前を変えました。
 said-audience-deleted = 配信対象を削除しました。
 said-erasure-asked = 個人情報の削除を受け付けました。進み具合はこのページで確かめられます。
+said-kept = 削除を取りやめました。以前からの配信停止は、そのまま続きます。
 said-none-chosen = 何も選ばれていないか、すでに対応済みでした。
 said-imported = 名簿を取り込みました。
 said-import-confirmed = 取り込みを認めました。

@@ -1,10 +1,10 @@
-//! CSV files that are written while they are read: a large ledger or the replies of a storm are more
-//! than a process should hold.
+//! Files that are written while they are read: a large ledger or the replies of a storm are more than a
+//! process should hold.
 
 use super::reply;
 use bytes::Bytes;
-use report::{CsvLine, CsvPages};
-use std::{error::Error, future::Future, io};
+use report::{CsvLine, csv_headings, csv_page};
+use std::{error::Error, future::Future, io, marker::PhantomData};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::error;
@@ -17,42 +17,66 @@ const MARK: &str = "\u{feff}";
 pub(super) type BrokenOff = Box<dyn Error + Send + Sync>;
 
 /// A file that is being written.
-pub(super) struct CsvFile {
-    csv: CsvPages,
-    pieces: mpsc::Sender<Result<Bytes, io::Error>>,
+#[derive(Clone)]
+pub(super) struct Pieces(mpsc::Sender<Result<Bytes, io::Error>>);
+
+impl Pieces {
+    /// Adds a piece, as soon as the reader has taken the one before.
+    pub(super) async fn add(&self, piece: impl Into<Bytes>) {
+        // Whoever does not read any more is noticed by `file`.
+        self.0.send(Ok(piece.into())).await.ok();
+    }
 }
 
-impl CsvFile {
-    /// Adds lines, as soon as the reader has taken those before.
-    pub(super) async fn add<L: CsvLine>(
-        &mut self,
-        lines: impl IntoIterator<Item = L>,
-    ) -> Result<(), BrokenOff> {
-        let page = self.csv.page(lines)?;
-        // Whoever does not read any more is noticed by `csv`.
-        self.pieces.send(Ok(Bytes::from(page))).await.ok();
+/// A file of such lines.
+pub(super) struct CsvFile<L> {
+    pieces: Pieces,
+    lines: PhantomData<L>,
+}
+
+impl<L: CsvLine> CsvFile<L> {
+    /// Adds lines.
+    pub(super) async fn add(&self, lines: impl IntoIterator<Item = L>) -> Result<(), BrokenOff> {
+        self.pieces.add(csv_page(lines)?).await;
         Ok(())
     }
 }
 
-/// A download of what `write` adds. A failure breaks it off, so that nobody takes a part for the whole.
-pub(super) fn csv<W, F>(name: &str, write: W) -> Response
+/// A download of the lines that `write` adds, below their headings.
+pub(super) fn csv<L, W, F>(name: &str, write: W) -> Response
 where
-    W: FnOnce(CsvFile) -> F,
+    L: CsvLine,
+    W: FnOnce(CsvFile<L>) -> F,
+    F: Future<Output = Result<(), BrokenOff>> + Send + 'static,
+{
+    file(name, "text/csv; charset=utf-8", |pieces| {
+        let headings = csv_headings::<L>();
+        let lines = write(CsvFile { pieces: pieces.clone(), lines: PhantomData });
+        async move {
+            pieces.add(MARK).await;
+            pieces.add(headings?).await;
+            lines.await
+        }
+    })
+}
+
+/// A download of what `write` adds. A failure breaks it off, so that nobody takes a part for the whole.
+pub(super) fn file<W, F>(name: &str, content_type: &'static str, write: W) -> Response
+where
+    W: FnOnce(Pieces) -> F,
     F: Future<Output = Result<(), BrokenOff>> + Send + 'static,
 {
     let (pieces, written) = mpsc::channel(1);
-    let writing = write(CsvFile { csv: CsvPages::default(), pieces: pieces.clone() });
+    let writing = write(Pieces(pieces.clone()));
     tokio::spawn(async move {
-        pieces.send(Ok(Bytes::from_static(MARK.as_bytes()))).await.ok();
         let done = tokio::select! {
             done = writing => done,
             () = pieces.closed() => Ok(()),
         };
         if let Err(problem) = done {
             error!(error = &*problem as &dyn Error, "an export broke off");
-            pieces.send(Err(io::Error::other("the rows cannot be read"))).await.ok();
+            pieces.send(Err(io::Error::other("the rest cannot be read"))).await.ok();
         }
     });
-    reply::download_stream(ReceiverStream::new(written), name, "text/csv; charset=utf-8")
+    reply::download_stream(ReceiverStream::new(written), name, content_type)
 }

@@ -67,7 +67,7 @@ pub(crate) async fn csv(call: Call, id: BroadcastId) -> Result<Response, Fault> 
     Ok(export::csv(&format!("ledger-{id}.csv"), |file| write_ledger(call, id, file)))
 }
 
-async fn write_ledger(call: Call, id: BroadcastId, mut file: CsvFile) -> Result<(), BrokenOff> {
+async fn write_ledger(call: Call, id: BroadcastId, file: CsvFile<LedgerLine>) -> Result<(), BrokenOff> {
     let store = &call.app.web.store;
     let mut after = 0;
     loop {
@@ -84,7 +84,7 @@ pub(crate) async fn held_csv(call: Call, id: BroadcastId) -> Result<Response, Fa
     Ok(export::csv(&format!("held-{id}.csv"), |file| write_held(call, id, file)))
 }
 
-async fn write_held(call: Call, id: BroadcastId, mut file: CsvFile) -> Result<(), BrokenOff> {
+async fn write_held(call: Call, id: BroadcastId, file: CsvFile<HeldRow>) -> Result<(), BrokenOff> {
     let t = call.texts();
     let mut held = HeldExport::new(&call.app.web.store, id);
     loop {
@@ -106,7 +106,7 @@ async fn note_export(call: &Call, id: BroadcastId, action: &str) -> Result<(), F
 }
 
 /// Under the headings of a roster in any language: this is what the office mends.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct HeldRow {
     #[serde(rename = "会員番号")]
     member_no: String,

@@ -180,7 +180,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 28] = [
+const SAYINGS: [&str; 29] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -209,6 +209,7 @@ const SAYINGS: [&str; 28] = [
     "import-dropped",
     "columns-remembered",
     "erasure-asked",
+    "kept",
 ];
 
 /// On whose behalf the registry changes, and what is sent to its members.

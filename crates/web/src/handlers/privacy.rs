@@ -4,13 +4,17 @@
 //! Nothing here erases by a link: a person who may decide about the roster confirms by name. What
 //! leaves is one person's data with address, for those who may see it (law 12).
 
-use super::{Fault, may_import, reply, sees_addresses, shell};
+use super::{
+    Fault,
+    export::{self, BrokenOff, Pieces},
+    may_import, reply, sees_addresses, shell,
+};
 use crate::{
     filters::{Call, Door, Routes, get, post},
     pages::{ErasePage, ErasureRow, PeriodRow, RetentionPage, Times, grouped, html},
 };
 use domain::{MemberId, Span};
-use report::PersonalData;
+use report::{PersonalData, PersonalDocument};
 use store::{Erasure, Kept};
 use warp::{Filter, reply::Response};
 
@@ -23,8 +27,10 @@ pub(super) fn add(routes: &mut Routes) {
     let path = || warp::path!("members" / MemberId / "erase");
     routes.add(get("members.erase.form", "/members/{id}/erase", Door::Staff), path(), confirm);
     routes.add(post("members.erase", "/members/{id}/erase", Door::Staff), path(), erase);
+    let path = warp::path!("members" / MemberId / "keep");
+    routes.add(post("members.keep", "/members/{id}/keep", Door::Staff), path, keep);
     let path = warp::path!("members" / MemberId / "export");
-    routes.add(post("members.export", "/members/{id}/export", Door::Staff), path, export);
+    routes.add(post("members.export", "/members/{id}/export", Door::Staff), path, take_out);
     let path = warp::path!("retention").map(|| ());
     routes.add(get("retention", "/retention", Door::Staff), path, show);
 }
@@ -54,17 +60,44 @@ async fn erase(call: Call, id: MemberId) -> Result<Response, Fault> {
     Ok(reply::see_other("/retention?said=erasure-asked"))
 }
 
+/// Takes back an erasure that has not happened.
+async fn keep(call: Call, id: MemberId) -> Result<Response, Fault> {
+    let actor = may_import(&call)?;
+    let kept = call.app.web.store.withdraw_erasure(actor, id, call.app.now()).await?;
+    // Somebody else was faster, or the erasure was.
+    let path = if kept { format!("/members/{id}?said=kept") } else { "/retention?said=none-chosen".into() };
+    Ok(reply::see_other(&path))
+}
+
+/// Why a member is to be erased, and where that stands; for those who may take it back.
+pub(super) async fn erasing(call: &Call, id: MemberId) -> Result<Option<(String, String)>, Fault> {
+    if !call.role().may_import() {
+        return Ok(None);
+    }
+    let found = call.app.web.store.erasure(id).await?;
+    let why = |by_clock| call.texts().get(if by_clock { "erasing-left" } else { "erasing-asked" });
+    Ok(found.map(|erasure| (why(erasure.by_clock), state_in_words(call, &erasure))))
+}
+
 /// One person's data as a file. It is an action: it stands in the log.
-async fn export(call: Call, id: MemberId) -> Result<Response, Fault> {
+async fn take_out(call: Call, id: MemberId) -> Result<Response, Fault> {
     sees_addresses(&call)?;
     let actor = call.actor().ok_or(Fault::Forbidden)?;
     let web = &call.app.web;
     let now = call.app.now();
     let data = PersonalData::read(&web.store, web.replybox.as_ref(), id, now).await?;
     let data = data.ok_or(Fault::NotFound)?;
-    let text = serde_json::to_string_pretty(&data).map_err(|error| Fault::Internal(Box::new(error)))?;
     web.store.record(actor, "member-exported", format!("member:{id}"), now).await?;
-    Ok(reply::download(text.into(), &format!("member-{id}.json"), "application/json"))
+    let name = format!("member-{id}.json");
+    Ok(export::file(&name, "application/json", |pieces| write_out(call, data, pieces)))
+}
+
+async fn write_out(call: Call, data: PersonalData, pieces: Pieces) -> Result<(), BrokenOff> {
+    let mut document = PersonalDocument::new(&data, call.app.web.replybox.as_ref());
+    while let Some(piece) = document.next_piece().await? {
+        pieces.add(piece).await;
+    }
+    Ok(())
 }
 
 /// How long things are kept, what was last deleted, and whom nobody may find any more.
@@ -108,11 +141,10 @@ async fn period_row(call: &Call, kept: Kept, what: &str, period: Option<Span>) -
     Ok(PeriodRow { what: t.get(what), kept, last })
 }
 
-fn erasure_row(call: &Call, erasure: Erasure) -> ErasureRow {
+fn state_in_words(call: &Call, erasure: &Erasure) -> String {
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
-    let done = erasure.files_done_at.is_some();
-    let state = if done {
+    if erasure.files_done_at.is_some() {
         t.get("erasure-done")
     } else if erasure.replies_done_at.is_some() {
         t.get("erasure-files")
@@ -124,16 +156,22 @@ fn erasure_row(call: &Call, erasure: Erasure) -> ErasureRow {
         t.with("erasure-on", "at", times.short(erasure.due_at))
     } else {
         t.get("erasure-next")
-    };
+    }
+}
+
+fn erasure_row(call: &Call, erasure: Erasure) -> ErasureRow {
+    let times = Times { zone: call.app.web.settings.time_zone, texts: call.texts() };
+    let waits = erasure.core_done_at.is_none() && call.role().may_import();
     ErasureRow {
+        state: state_in_words(call, &erasure),
+        done: erasure.files_done_at.is_some(),
+        keep: waits.then_some(erasure.member),
         member: erasure.known_as.as_ref().map(|_| erasure.member),
         name: erasure.known_as.map_or_else(
             || format!("erased-{}", erasure.member),
             |(number, name)| format!("{number} {name}"),
         ),
         asked: times.long(erasure.asked_at),
-        state,
-        done,
         waits_for: erasure.waits_for,
     }
 }

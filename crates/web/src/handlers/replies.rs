@@ -19,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use domain::ReplyId;
 use replybox::{ReplyBox, ReplyFilter, ReplySummary};
-use report::ReplyExport;
+use report::{ReplyExport, ReplyLine};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use warp::reply::Response;
@@ -170,7 +170,7 @@ pub(crate) async fn csv(call: Call, (): ()) -> Result<Response, Fault> {
     Ok(export::csv("replies.csv", |file| write_csv(call, filter, file)))
 }
 
-async fn write_csv(call: Call, filter: ReplyFilter, mut file: CsvFile) -> Result<(), BrokenOff> {
+async fn write_csv(call: Call, filter: ReplyFilter, file: CsvFile<ReplyLine>) -> Result<(), BrokenOff> {
     let Some(replies) = &call.app.web.replybox else { return Ok(()) };
     let mut export = ReplyExport::new(&call.app.web.store, replies, filter);
     loop {

@@ -1,6 +1,6 @@
 //! Members of the registry, for staff. Addresses are covered for roles that do not need them.
 
-use super::{Fault, reply, shell};
+use super::{Fault, privacy, reply, shell};
 use crate::{
     filters::Call,
     pages::{
@@ -105,6 +105,7 @@ pub(crate) async fn show(call: Call, id: MemberId) -> Result<Response, Fault> {
         fields: if clear { data.attributes.into_iter().collect() } else { Vec::new() },
         clear,
         suppressed,
+        erasing: privacy::erasing(&call, id).await?,
         may_lift: call.role().may_import(),
         rows,
         replies: replies(&call, id, times).await?,

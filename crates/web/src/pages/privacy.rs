@@ -39,6 +39,8 @@ pub(crate) struct ErasureRow {
     /// Where it stands, in words.
     pub(crate) state: String,
     pub(crate) done: bool,
+    /// Whom the button keeps, while it can.
+    pub(crate) keep: Option<MemberId>,
     pub(crate) waits_for: Vec<BroadcastId>,
 }
 

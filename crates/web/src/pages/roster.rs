@@ -74,6 +74,8 @@ pub(crate) struct MemberPage {
     pub(crate) clear: bool,
     /// Why and since when nothing is sent.
     pub(crate) suppressed: Option<(String, String)>,
+    /// Why this member is to be erased, and where that stands.
+    pub(crate) erasing: Option<(String, String)>,
     pub(crate) may_lift: bool,
     pub(crate) rows: Vec<HistoryRow>,
     pub(crate) replies: Vec<MemberReplyRow>,

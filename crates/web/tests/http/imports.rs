@@ -1,8 +1,10 @@
 //! Rosters by the dashboard: looked at, confirmed, written; and files that are none.
 
 use crate::site::{Answer, Browser, Site, between, encode};
-use domain::Role;
+use domain::{Actor, Clock, FiscalYear, Role};
+use sea_orm::ConnectionTrait;
 use std::{collections::BTreeSet, fs, path::PathBuf};
+use store::NewImport;
 
 const HEADINGS: &str = "会員番号,氏名,メールアドレス,施設名";
 
@@ -225,5 +227,38 @@ async fn a_file_is_taken_from_our_own_form_only() {
     let page = site.get_as(&browser, "/imports").await.body;
     assert!(!page.contains("x.csv"), "nothing was planned: {page}");
     assert_eq!(between(&page, "enctype=\"", "\""), "multipart/form-data");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_reading_that_was_cut_off_says_so_and_stands_in_nobodys_way() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let new = NewImport {
+        file_name: "途中.csv".into(),
+        sha256: "0".repeat(64),
+        mode: "merge".into(),
+        fiscal_year: FiscalYear::new(2026),
+    };
+    let plan = site.store.begin_import(Actor::LocalEngineer, &new, site.clock.now()).await.expect("begun");
+    let page = format!("/imports/{plan}");
+    let reading = site.get_as(&browser, &page).await.body;
+    assert!(reading.contains("確認中") && reading.contains("ほかの場所で読み込んでいます"), "{reading}");
+    let silence = "UPDATE import_plan SET touched_at = touched_at - 301000";
+    site.store.connection().execute_unprepared(silence).await.expect("the statement runs");
+
+    let cut_off = site.get_as(&browser, &page).await.body;
+    assert!(
+        cut_off.contains("読み込みが途中で止まりました。ファイルをもう一度取り込んでください。"),
+        "{cut_off}"
+    );
+    assert!(!cut_off.contains("data-events") && cut_off.contains(&format!("{page}/drop")), "{cut_off}");
+    let list = site.get_as(&browser, "/imports").await.body;
+    assert!(list.contains("中断") && !list.contains("確認中"), "{list}");
+    let next = planned(&site, &browser, "merge", &format!("{HEADINGS}\nK9,新人,n@example.jp,\n")).await;
+    assert_eq!(site.post_as(&browser, &format!("{next}/apply"), "").await.status, 303);
+    assert_eq!(site.post_as(&browser, &format!("{page}/apply"), "").await.status, 409);
+    assert_eq!(site.post_as(&browser, &format!("{page}/drop"), "").await.status, 303);
+    assert_eq!(site.get_as(&browser, &page).await.status, 404);
     site.end().await;
 }

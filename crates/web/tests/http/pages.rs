@@ -139,6 +139,7 @@ async fn what_strangers_wrote_is_shown_and_never_runs() {
     );
     let nothing = site.get_as(&browser, "/replies.csv?class=complaint").await.body;
     assert!(nothing.contains('\u{feff}') && !nothing.contains("alert(1)"), "{nothing}");
+    assert!(nothing.contains("id,received_at,broadcast,member_no,"), "{nothing}");
     let unread = "/replies?unread=1&class=human-reply";
     assert!(site.get_as(&browser, unread).await.body.contains("/replies/1"));
     assert_eq!(site.post_as(&browser, "/replies/1/read", "").await.status, 303);
@@ -165,6 +166,12 @@ async fn the_office_takes_away_who_is_held_and_why() {
             "K00079,会員 79,第79病院,香川県,メールアドレスなし",
         ]
     );
+    for (file, headings) in
+        [("held", "会員番号,氏名,施設名,都道府県,理由\n"), ("ledger", "member_no,address,state,attempts,")]
+    {
+        let nobody = site.get_as(&office, &format!("/broadcasts/{}/{file}.csv", site.draft)).await.body;
+        assert!(nobody.contains(headings), "{nobody}");
+    }
     site.end().await;
 }
 

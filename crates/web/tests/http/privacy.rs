@@ -1,7 +1,9 @@
 //! Erasing a person and taking one person's data out, over real sockets.
 
 use crate::site::Site;
-use domain::{RequestKind, Role, TokenKind};
+use data_encoding::BASE64;
+use domain::{Actor, Clock, Decision, RequestKind, Role, TokenKind};
+use store::NewRequest;
 
 #[tokio::test]
 async fn an_erasure_is_confirmed_by_name_and_its_way_is_shown() {
@@ -34,6 +36,61 @@ async fn an_erasure_is_confirmed_by_name_and_its_way_is_shown() {
 }
 
 #[tokio::test]
+async fn whom_the_clock_wants_erased_is_kept_from_the_page_and_from_the_list() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    let onlookers = [site.sign_in(Role::Viewer).await, site.sign_in(Role::Approver).await];
+    for (member, seen_on) in [(site.members[1], None), (site.members[2], Some("/retention"))] {
+        let page = format!("/members/{member}");
+        let path = format!("{page}/keep");
+        let asked = site.store.ask_erasure(Actor::Scheduler, member, site.clock.now()).await;
+        assert!(asked.expect("asked"));
+        let shown = site.get_as(&office, seen_on.unwrap_or(&page)).await.body;
+        assert!(shown.contains(&format!("action=\"{path}\"")) && shown.contains("削除せずに残す"), "{shown}");
+        for onlooker in &onlookers {
+            assert!(!site.get_as(onlooker, &page).await.body.contains("個人情報を削除する予定です"));
+            assert_eq!(site.post_as(onlooker, &path, "").await.status, 403);
+        }
+        assert!(site.store.erasure(member).await.expect("read").is_some(), "looking keeps nobody");
+
+        let kept = site.post_as(&office, &path, "").await;
+        assert_eq!((kept.status, kept.headers["location"].clone()), (303, format!("{page}?said=kept")));
+        assert_eq!(site.store.erasure(member).await.expect("read"), None);
+        let log = site.store.audit_entries(0, 1_000).await.expect("read");
+        let last = log.last().expect("an entry");
+        let by = format!("staff:{}", site.person(Role::Coordinator).id);
+        let entry = (last.actor.as_str(), last.action.as_str(), last.object.clone());
+        assert_eq!(entry, (by.as_str(), "erasure-withdrawn", format!("member:{member}")));
+        assert!(!site.get_as(&office, &page).await.body.contains(&path));
+        let again = site.post_as(&office, &path, "").await;
+        assert_eq!(again.headers["location"], "/retention?said=none-chosen");
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_member_who_is_kept_is_not_written_to_against_an_earlier_wish() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    let (member, now) = (site.members[2], site.clock.now());
+    let coordinator = Actor::Staff { id: site.person(Role::Coordinator).id, role: Role::Coordinator };
+    let kind = RequestKind::Unsubscribe;
+    let wish = NewRequest { kind, broadcast: site.sent, member, reply: None };
+    assert!(site.store.open_request(wish, now).await.expect("opened"));
+    let granted = site.store.settle_request_of(coordinator, kind, member, Decision::Granted, now).await;
+    granted.expect("granted");
+    let page = format!("/members/{member}");
+    assert_eq!(site.post_as(&office, &format!("{page}/erase"), "").await.status, 303);
+    let erasing = site.get_as(&office, &page).await.body;
+    assert!(erasing.contains("個人情報の削除の希望により") && !erasing.contains("/lift"), "{erasing}");
+    assert_eq!(site.post_as(&office, &format!("{page}/keep"), "").await.status, 303);
+    let kept = site.get_as(&office, &format!("{page}?said=kept")).await.body;
+    assert!(kept.contains("以前からの配信停止は、そのまま続きます。"), "{kept}");
+    assert!(kept.contains("本人の希望により") && kept.contains(&format!("{page}/lift")), "{kept}");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn one_person_s_data_leave_by_an_action_that_is_recorded() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let office = site.sign_in(Role::Coordinator).await;
@@ -43,7 +100,10 @@ async fn one_person_s_data_leave_by_an_action_that_is_recorded() {
     assert_eq!(file.status, 200);
     assert_eq!(file.headers["content-type"], "application/json");
     assert!(file.headers["content-disposition"].starts_with("attachment"));
-    for word in ["K00000", "member0@example.jp", "第0病院", "無事です。", "\"notices\""] {
+    // The mail itself, too: its attachments are nowhere else.
+    let mail = BASE64.encode(b"Subject: x\r\n\r\n<script>alert(3)</script>");
+    for word in ["K00000", "member0@example.jp", "第0病院", "無事です。", "\"notices\"", mail.as_str()]
+    {
         assert!(file.body.contains(word), "{word}: {}", file.body);
     }
     assert!(!file.body.contains("member1@example.jp"), "nobody else's");

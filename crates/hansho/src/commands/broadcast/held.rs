@@ -10,7 +10,7 @@ pub(super) async fn write(installation: &Installation, id: BroadcastId, format: 
     if installation.store.broadcast(id).await?.is_none() {
         return Err(StoreError::not_found("broadcast", id).into());
     }
-    let mut table = Table::begin(format);
+    let mut table = Table::begin(format)?;
     let mut held = HeldExport::new(&installation.store, id);
     loop {
         let page = held.next_page().await?;

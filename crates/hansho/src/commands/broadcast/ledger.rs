@@ -12,7 +12,7 @@ pub(super) async fn write(installation: &Installation, id: BroadcastId, format: 
     if installation.store.broadcast(id).await?.is_none() {
         return Err(StoreError::not_found("broadcast", id).into());
     }
-    let mut table = Table::begin(format);
+    let mut table = Table::begin(format)?;
     let mut after = 0;
     loop {
         let page = installation.store.ledger_page(id, LedgerFilter::default(), after, PAGE).await?;
