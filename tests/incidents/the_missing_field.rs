@@ -59,6 +59,33 @@ async fn who_lacks_a_field_is_held_with_the_reason_and_counted_in_what_is_signed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_date_is_said_in_words_and_whoever_has_none_that_can_be_read_is_held() {
+    let society = Society::plan().found().await;
+    let roster = "会員番号,氏名,メールアドレス,更新期限\n\
+        a0,看護 花子,a0@example.jp,令和8年4月1日\nb0,看護 太郎,b0@example.jp,来月\n";
+    let file = society.text(roster);
+    let import = ["member", "import", &file, "--column", "更新期限=date", "--apply"];
+    let report = society.hansho(&import).await.done();
+    assert_eq!(report["kinds"]["更新期限"], "date", "{report}");
+    assert_eq!(report["notes"][0]["code"], "unreadable-date", "{report}");
+    let _service = society.serve(&[]).await;
+
+    let body = "{{name}} 様\n\n{{更新期限}}までに更新してください。\n";
+    let notice = society.draft("exercise", "all", "更新のお願い", body).await;
+    let preflight = notice.preflight().await;
+    assert_eq!(preflight["recipients"], 1, "{preflight}");
+    assert_eq!(preflight["held"], 1, "{preflight}");
+    let list = notice.ask("held", &[], &society.coordinator).await.text();
+    assert!(list.contains("b0,看護 太郎,,,missing-field:更新期限"), "{list}");
+    let _signed = notice.approve_by(&society.approver).await.done();
+    let _released = notice.send().await.done();
+    notice.becomes(BroadcastState::Completed, PATIENCE).await;
+    let mails = society.dots();
+    assert_eq!(mails.len(), 1);
+    assert!(mails[0].text.contains("2026年4月1日までに更新"), "{}", mails[0].text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_registry_does_not_have_is_refused_while_it_is_written() {
     let society = Society::of(3).await;
     let file = society.text("{{name}} 様 {{reservation_time}} にお越しください");

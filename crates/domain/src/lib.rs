@@ -44,7 +44,9 @@ pub use id::{
     StaffId,
 };
 pub use key_file::{KeyFileError, parse_key_file, write_key_file};
-pub use member::{MemberNo, MemberNoError, MemberStatus, PREFECTURES, Prefecture, is_of_one_family};
+pub use member::{
+    FieldKind, MemberNo, MemberNoError, MemberStatus, PREFECTURES, Prefecture, is_of_one_family,
+};
 pub use nature::Nature;
 pub use questionnaire::{AnswerError, Answers, Choice, Question, QuestionKind, Questionnaire};
 pub use rate::{Rate, RateError};

@@ -29,6 +29,21 @@ words!(MemberStatus, "member status", {
     Deceased => "deceased",
 });
 
+/// What the values of a free field are: of a roster's column that is none of the registry's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldKind {
+    /// As the office writes it.
+    #[default]
+    Text,
+    /// A day, kept as `2026-04-01`.
+    Date,
+    /// A number, kept as `1200`, `-3` or `1.5`.
+    Number,
+}
+
+words!(FieldKind, "kind of field", { Text => "text", Date => "date", Number => "number" });
+
 /// The society's own number for a member: 1 to 32 printable characters without spaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]

@@ -191,7 +191,7 @@ pub(crate) struct ImportArgs {
     pub(crate) fiscal_year: Option<i32>,
     #[arg(long, value_enum, default_value_t = ImportModeArg::Merge)]
     pub(crate) mode: ImportModeArg,
-    /// What a heading means here, e.g. 連絡先=address or 備考=ignore; remembered.
+    /// What a heading means here, e.g. 連絡先=address, 備考=ignore or 更新期限=date; remembered.
     #[arg(long = "column", value_name = "HEADING=MEANING")]
     pub(crate) columns: Vec<String>,
     /// A plan made before, instead of a file.

@@ -5,13 +5,13 @@
 
 use crate::{
     condition::{CONDITIONS_MAX, Condition, VALUE_CHARS_MAX, VALUES_MAX, alternatives_joined, filter_of},
-    fields::described,
+    fields::merge_fields,
 };
 use domain::{
-    Actor, AudienceId, BroadcastId, EmailAddress, FiscalYear, MemberId, MemberNo, Nature, Prefecture,
-    Timestamp,
+    Actor, AudienceId, BroadcastId, EmailAddress, FieldKind, FiscalYear, MemberId, MemberNo, Nature,
+    Prefecture, Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use store::{Among, AudienceFilter, Broadcast, Member, Reach, SavedAudience, Store, StoreError};
 
 /// Members read at once.
@@ -90,6 +90,16 @@ pub enum AudienceError {
         /// All there are.
         known: String,
     },
+    /// It would fit nobody: the field holds dates or numbers, and this is none.
+    #[error("{field} holds a {kind}, and {given} cannot be read as one")]
+    NotOfKind {
+        /// Which field.
+        field: String,
+        /// What it holds.
+        kind: FieldKind,
+        /// As given.
+        given: String,
+    },
     /// The condition is always so, or cannot be asked for.
     #[error("{0} cannot be a condition: active members of the current fiscal year are always implied")]
     Implied(String),
@@ -122,14 +132,14 @@ pub struct SnapshotMember {
     pub address: Option<EmailAddress>,
     /// Where the person works.
     pub prefecture: Option<Prefecture>,
-    /// Values for the text, without those that are empty and without the personal link.
+    /// Values for the text, as it says them, without those that are empty and without the personal link.
     pub fields: BTreeMap<String, String>,
 }
 
-impl From<Member> for SnapshotMember {
-    fn from(member: Member) -> Self {
+impl SnapshotMember {
+    fn of(member: Member, kinds: &BTreeMap<String, FieldKind>) -> Self {
         let data = member.data;
-        let mut fields = described(&data);
+        let mut fields = merge_fields(&data, kinds);
         fields.insert("member_no".to_owned(), data.member_no.to_string());
         Self {
             member: member.id,
@@ -142,13 +152,13 @@ impl From<Member> for SnapshotMember {
     }
 }
 
-/// Every field a template may ask for.
+/// Every field a template may ask for, with its kind.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn known_fields(store: &Store) -> Result<BTreeSet<String>, StoreError> {
-    let mut fields = store.attribute_names().await?;
-    fields.extend(OWN_FIELDS.map(str::to_owned));
+pub async fn known_fields(store: &Store) -> Result<BTreeMap<String, FieldKind>, StoreError> {
+    let mut fields = store.member_fields().await?;
+    fields.extend(OWN_FIELDS.map(|field| (field.to_owned(), FieldKind::Text)));
     Ok(fields)
 }
 
@@ -295,7 +305,8 @@ pub async fn resolve(
             store.members_among(&store.reached_or_unknown(*of).await?, among).await?
         }
     };
-    Ok(members.into_iter().map(SnapshotMember::from).collect())
+    let kinds = store.member_fields().await?;
+    Ok(members.into_iter().map(|member| SnapshotMember::of(member, &kinds)).collect())
 }
 
 async fn draw(store: &Store, filter: &AudienceFilter, reach: Reach) -> Result<Vec<Member>, StoreError> {

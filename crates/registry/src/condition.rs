@@ -3,9 +3,12 @@
 //! Guarantees: what [`filter_of`] accepts names fields that the registry has and values that are
 //! something, and reads as it is written: `to_string()` of the filter, line by line, makes it again.
 
-use crate::{AudienceError, audience::OWN_FIELDS};
-use domain::{BroadcastId, Prefecture};
-use std::{collections::BTreeSet, str::FromStr};
+use crate::{AudienceError, audience::OWN_FIELDS, kind::value_of};
+use domain::{BroadcastId, FieldKind, Prefecture};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 use store::{AudienceFilter, Clause, Term, Test};
 use unicode_normalization::UnicodeNormalization;
 
@@ -198,7 +201,7 @@ fn plain_field(condition: &Condition) -> Option<String> {
 /// [`AudienceError`] for whatever would fit nobody, or not what its writer meant.
 pub(crate) fn filter_of(
     conditions: &[Condition],
-    known_fields: &BTreeSet<String>,
+    known_fields: &BTreeMap<String, FieldKind>,
 ) -> Result<AudienceFilter, AudienceError> {
     let comparisons = || conditions.iter().flat_map(|condition| &condition.any);
     let values: usize = comparisons().map(|comparison| comparison.values.len()).sum();
@@ -216,7 +219,10 @@ pub(crate) fn filter_of(
     Ok(AudienceFilter { all: all? })
 }
 
-fn clause_of(condition: &Condition, known_fields: &BTreeSet<String>) -> Result<Clause, AudienceError> {
+fn clause_of(
+    condition: &Condition,
+    known_fields: &BTreeMap<String, FieldKind>,
+) -> Result<Clause, AudienceError> {
     if condition.any.is_empty() {
         return Err(AudienceError::Condition);
     }
@@ -226,7 +232,10 @@ fn clause_of(condition: &Condition, known_fields: &BTreeSet<String>) -> Result<C
     Ok(Clause { any: any? })
 }
 
-fn test_of(comparison: &Comparison, known_fields: &BTreeSet<String>) -> Result<Test, AudienceError> {
+fn test_of(
+    comparison: &Comparison,
+    known_fields: &BTreeMap<String, FieldKind>,
+) -> Result<Test, AudienceError> {
     let key = comparison.folded_key();
     let values = usable(&comparison.values)?;
     Ok(match key.as_str() {
@@ -238,15 +247,25 @@ fn test_of(comparison: &Comparison, known_fields: &BTreeSet<String>) -> Result<T
         "non-respondents-of" => Test::NonRespondentsOf(one_broadcast(key, &values)?),
         "reached-by" => Test::ReachedBy(one_broadcast(key, &values)?),
         "status" | "状態" | "fiscal_year" | "年度" => return Err(AudienceError::Implied(key)),
-        _ if known_fields.contains(&key) && !OWN_FIELDS.contains(&key.as_str()) => {
-            Test::Attribute { name: key, values }
-        }
-        _ => {
-            let free = known_fields.iter().map(String::as_str).filter(|field| !OWN_FIELDS.contains(field));
-            let known: Vec<&str> = KEYS.into_iter().chain(free).collect();
-            return Err(AudienceError::UnknownField { given: key, known: known.join(" ") });
-        }
+        _ => match known_fields.get(&key).filter(|_| !OWN_FIELDS.contains(&key.as_str())) {
+            Some(kind) => Test::Attribute { values: values_of(&key, *kind, &values)?, name: key },
+            None => {
+                let free =
+                    known_fields.keys().map(String::as_str).filter(|field| !OWN_FIELDS.contains(field));
+                let known: Vec<&str> = KEYS.into_iter().chain(free).collect();
+                return Err(AudienceError::UnknownField { given: key, known: known.join(" ") });
+            }
+        },
     })
+}
+
+/// As the registry keeps them: it compares texts.
+fn values_of(field: &str, kind: FieldKind, given: &[String]) -> Result<Vec<String>, AudienceError> {
+    let value = |given: &String| {
+        let stray = || AudienceError::NotOfKind { field: field.to_owned(), kind, given: given.clone() };
+        value_of(kind, given).ok_or_else(stray)
+    };
+    given.iter().map(value).collect()
 }
 
 /// Without the space around them; an empty list would fit nobody.
@@ -279,8 +298,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn known() -> BTreeSet<String> {
-        OWN_FIELDS.into_iter().chain(["勤務形態", "team"]).map(str::to_owned).collect()
+    fn known() -> BTreeMap<String, FieldKind> {
+        let texts = OWN_FIELDS.into_iter().chain(["勤務形態", "team"]).map(|field| (field, FieldKind::Text));
+        let typed = [("更新期限", FieldKind::Date), ("点数", FieldKind::Number)];
+        texts.chain(typed).map(|(field, kind)| (field.to_owned(), kind)).collect()
     }
 
     fn filter(texts: &[&str]) -> Result<AudienceFilter, AudienceError> {
@@ -307,6 +328,8 @@ mod tests {
             (&["team=oregon|or"], "team=oregon|\"or\""),
             (&["team=a or"], "team=\"a or\""),
             (&["team=a or 勤務形態!=日勤", "team=b"], "team=a or 勤務形態!=日勤\nteam=b"),
+            (&["更新期限=令和8年4月1日|２０２６／５／１"], "更新期限=2026-04-01|2026-05-01"),
+            (&["点数!=1,200", "点数=￥５００"], "点数!=1200\n点数=500"),
         ] {
             assert_eq!(filter(texts).expect("a filter").to_string(), written, "{texts:?}");
         }
@@ -346,6 +369,9 @@ mod tests {
         assert!(matches!(filter(&["team=a\u{7}"]), Err(AudienceError::Value)));
         assert!(matches!(filter(&["year!=2026"]), Err(AudienceError::UnknownField { .. })));
         assert!(matches!(filter(&["team=a or 状態=退会"]), Err(AudienceError::Implied(_))));
+        for text in ["更新期限=来月", "点数!=多い"] {
+            assert!(matches!(filter(&[text]), Err(AudienceError::NotOfKind { .. })), "{text:?}");
+        }
         let nothing = Condition { any: vec![] };
         assert!(matches!(filter_of(&[nothing], &known()), Err(AudienceError::Condition)));
     }

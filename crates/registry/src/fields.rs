@@ -1,6 +1,7 @@
 //! A member's data as texts by field: what a file's cells, the registry and a difference share.
 
-use domain::{EmailAddress, MemberNo, MemberStatus, Prefecture};
+use crate::kind::said;
+use domain::{EmailAddress, FieldKind, MemberNo, MemberStatus, Prefecture};
 use std::collections::BTreeMap;
 use store::MemberData;
 
@@ -27,8 +28,18 @@ pub(crate) fn fields_of(data: &MemberData) -> Fields {
     fields
 }
 
-/// Who a member is, as a notice can say it.
-pub(crate) fn described(data: &MemberData) -> Fields {
+/// Who a member is, as a notice says it: every merge field of every notice and preview comes from here.
+/// A value that is not of its field's kind is not there, so that the person is held.
+pub(crate) fn merge_fields(data: &MemberData, kinds: &BTreeMap<String, FieldKind>) -> Fields {
+    let words = described(data).into_iter().filter_map(|(field, kept)| {
+        let words = said(kinds.get(&field).copied().unwrap_or_default(), &kept)?;
+        Some((field, words))
+    });
+    words.collect()
+}
+
+/// Who a member is, as the registry keeps it.
+fn described(data: &MemberData) -> Fields {
     let mut fields = data.attributes.clone();
     let own = [
         ("name", data.name.as_str()),

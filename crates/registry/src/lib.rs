@@ -8,6 +8,7 @@ mod audience;
 mod condition;
 mod fields;
 mod import;
+mod kind;
 
 pub use audience::{
     AudienceError, AudienceSpec, AudienceView, SnapshotMember, create_audience, filter_from, find_audience,

@@ -3,7 +3,10 @@
 //! Guarantees: members change by an import and by an erasure only.
 
 use crate::{Store, StoreError, sql};
-use domain::{Actor, EmailAddress, FiscalYear, MemberId, MemberNo, MemberStatus, Prefecture, Timestamp};
+use domain::{
+    Actor, EmailAddress, FieldKind, FiscalYear, MemberId, MemberNo, MemberStatus, Prefecture, Timestamp,
+    UnknownWord,
+};
 use sea_orm::{FromQueryResult, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -305,14 +308,31 @@ impl Store {
         Ok(MemberCounts { by_status, current: current.unsigned_abs() })
     }
 
-    /// The field names that imported rosters brought along.
+    /// The free fields that imported rosters brought along, each with its kind.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn attribute_names(&self) -> Result<BTreeSet<String>, StoreError> {
-        let text = "SELECT name AS text FROM member_field";
-        let rows: Vec<sql::Text> = sql::rows(&self.connection, "list attribute names", text, []).await?;
-        Ok(rows.into_iter().filter_map(|row| row.text).collect())
+    pub async fn member_fields(&self) -> Result<BTreeMap<String, FieldKind>, StoreError> {
+        #[derive(FromQueryResult)]
+        struct Field {
+            name: String,
+            kind: String,
+        }
+        let text = "SELECT name, kind FROM member_field";
+        let rows: Vec<Field> = sql::rows(&self.connection, "list members' fields", text, []).await?;
+        let mut fields = BTreeMap::new();
+        for Field { name, kind } in rows {
+            // Rows of this table have a name and no number.
+            let corrupt = |why: UnknownWord| StoreError::Corrupt {
+                table: "member_field",
+                column: "kind",
+                row: 0,
+                why: format!("{name}: {why}"),
+            };
+            let kind = kind.parse::<FieldKind>().map_err(corrupt)?;
+            fields.insert(name, kind);
+        }
+        Ok(fields)
     }
 
     /// Puts a member on the test roster; whether they were not on it before.

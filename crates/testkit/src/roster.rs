@@ -2,7 +2,7 @@
 
 use domain::{Actor, FiscalYear, Keyring, Timestamp, TokenKey};
 use registry::{ImportMode, ImportReport, Planner, RosterFile};
-use std::{collections::BTreeMap, io::Cursor};
+use std::io::Cursor;
 use store::Store;
 
 /// Imports a roster as the local engineer.
@@ -10,7 +10,8 @@ use store::Store;
 /// # Panics
 /// Where the file is no roster, or the import is refused.
 pub async fn import_roster(store: &Store, file: &str, year: FiscalYear, now: Timestamp) -> ImportReport {
-    let file = RosterFile::open(Cursor::new(file.to_owned()), "roster.csv", &BTreeMap::new());
+    let meanings = store.column_meanings().await.expect("what headings mean");
+    let file = RosterFile::open(Cursor::new(file.to_owned()), "roster.csv", &meanings);
     let keyring = Keyring::new(TokenKey::new(1, [7; 32]), Vec::new());
     let planner = Planner { store, keyring: &keyring, actor: Actor::LocalEngineer, now };
     let plan = planner.plan(file.expect("a roster"), year, ImportMode::Merge, |_| {}).await.expect("a plan");

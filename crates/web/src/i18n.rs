@@ -241,5 +241,7 @@ mod tests {
         check("reply", domain::ReplyClass::ALL);
         check("rule", domain::Rule::ALL);
         check("member-status", domain::MemberStatus::ALL);
+        check("column", domain::FieldKind::ALL);
+        check("of-kind", domain::FieldKind::ALL);
     }
 }

@@ -11,6 +11,7 @@ mod m20261128_000002_imports;
 mod m20261128_000003_privacy;
 mod m20261128_000004_proofs;
 mod m20261128_000005_import_heartbeat;
+mod m20261128_000006_field_kinds;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000003_privacy::Privacy),
             Box::new(m20261128_000004_proofs::Proofs),
             Box::new(m20261128_000005_import_heartbeat::ImportHeartbeat),
+            Box::new(m20261128_000006_field_kinds::FieldKinds),
         ]
     }
 

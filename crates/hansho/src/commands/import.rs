@@ -137,8 +137,11 @@ pub(crate) fn show_report(report: &ImportReport) -> String {
         "in no audience: {} withdrawn, {} suspended, {} deceased, {} of other years only",
         excluded.withdrawn, excluded.suspended, excluded.deceased, excluded.other_years
     );
-    let columns: Vec<String> =
-        report.columns.iter().map(|(heading, word)| format!("{}={word}", heading.trim())).collect();
+    let column = |(heading, word): &(String, String)| {
+        let kind = report.kinds.get(word).map(|kind| format!(" ({kind})")).unwrap_or_default();
+        format!("{}={word}{kind}", heading.trim())
+    };
+    let columns: Vec<String> = report.columns.iter().map(column).collect();
     let _infallible = writeln!(out, "columns: {}", columns.join(", "));
     if !report.folded.is_empty() {
         let folded: Vec<String> = report.folded.iter().map(|(field, n)| format!("{field} {n}")).collect();

@@ -1,10 +1,11 @@
 //! Writing a planned import.
 
 use super::{
-    columns::is_meaning,
+    columns::is_free,
     plan::{ImportReport, Progress},
 };
-use domain::{Actor, Refusal, Rule, Timestamp};
+use domain::{Actor, FieldKind, Refusal, Rule, Timestamp};
+use std::collections::BTreeMap;
 use store::{Import, SeenPlan, Store, StoreError};
 
 /// Details kept with the import; the counts are always complete.
@@ -38,8 +39,9 @@ pub async fn apply(
     if let Some(refusal) = refusal(&import, &report) {
         return Err(refusal.into());
     }
-    let fields: Vec<String> =
-        report.columns.iter().map(|(_, word)| word.clone()).filter(|word| !is_meaning(word)).collect();
+    let free = report.columns.iter().map(|(_, word)| word).filter(|word| is_free(word));
+    let fields: BTreeMap<String, FieldKind> =
+        free.map(|word| (word.clone(), report.kinds.get(word).copied().unwrap_or_default())).collect();
     let seen = SeenPlan {
         members: report.added + report.updated + report.unchanged,
         left: report.left,

@@ -1,6 +1,7 @@
 //! Headings: Japanese or English, in any order; what is unknown becomes a free field.
 
 use super::ImportError;
+use domain::FieldKind;
 use std::collections::BTreeMap;
 use unicode_normalization::UnicodeNormalization;
 
@@ -12,8 +13,9 @@ const FIELD_CHARS_MAX: usize = 64;
 const RESERVED: [&str; 9] =
     ["name", "kana", "member_no", "prefecture", "facility", "role", "status", "link", "address"];
 
-/// What an installation can say that a heading means.
-pub const COLUMN_MEANINGS: [&str; 10] = [
+/// What an installation can say that a heading means: a field of the registry's own, nothing, or a free
+/// field of a kind.
+pub const COLUMN_MEANINGS: [&str; 13] = [
     "member_no",
     "name",
     "kana",
@@ -24,6 +26,9 @@ pub const COLUMN_MEANINGS: [&str; 10] = [
     "fiscal_year",
     "status",
     "ignore",
+    "text",
+    "date",
+    "number",
 ];
 
 /// What a column holds.
@@ -38,8 +43,8 @@ pub(super) enum Column {
     Duty,
     FiscalYear,
     Status,
-    /// A free field by its name.
-    Attribute(String),
+    /// A free field by its name; without a kind it has the one that the registry knows.
+    Attribute(String, Option<FieldKind>),
     /// Without a heading, which is not ours to guess; or not wanted.
     Ignored,
 }
@@ -61,7 +66,15 @@ impl Column {
         })
     }
 
-    /// Its name as a field, or one of [`COLUMN_MEANINGS`].
+    /// Whether both fill one field.
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Attribute(one, _), Self::Attribute(another, _)) => one == another,
+            _ => self == other && *self != Self::Ignored,
+        }
+    }
+
+    /// Its name as a field, or `ignore`.
     pub(super) fn word(&self) -> String {
         match self {
             Self::MemberNo => "member_no",
@@ -73,7 +86,7 @@ impl Column {
             Self::Duty => "role",
             Self::FiscalYear => "fiscal_year",
             Self::Status => "status",
-            Self::Attribute(name) => name,
+            Self::Attribute(name, _) => name,
             Self::Ignored => "ignore",
         }
         .to_owned()
@@ -84,6 +97,11 @@ impl Column {
 #[must_use]
 pub fn is_meaning(word: &str) -> bool {
     COLUMN_MEANINGS.contains(&word)
+}
+
+/// Whether a column's word is the name of a free field.
+pub(super) fn is_free(word: &str) -> bool {
+    Column::of_word(word).is_none()
 }
 
 /// What two writings of a heading have in common: width, capitals, spaces and dashes do not count.
@@ -112,9 +130,11 @@ pub(super) fn read_headings(
     }
     let mut columns: Vec<Column> = Vec::with_capacity(headings.len());
     for (at, heading) in headings.iter().enumerate() {
-        let remembered = meanings.get(&heading_key(heading)).and_then(|word| Column::of_word(word));
-        let column = remembered.map_or_else(|| column_of(heading), Ok)?;
-        if let Some(before) = columns.iter().position(|other| *other == column && column != Column::Ignored) {
+        let column = match meanings.get(&heading_key(heading)) {
+            Some(word) => column_meant(word, heading)?,
+            None => column_of(heading)?,
+        };
+        if let Some(before) = columns.iter().position(|other| other.is_same_as(&column)) {
             return Err(ImportError::DuplicateColumn {
                 first: shown(&headings[before]),
                 second: shown(&headings[at]),
@@ -131,8 +151,15 @@ pub(super) fn read_headings(
     Ok(columns)
 }
 
+/// By one of [`COLUMN_MEANINGS`]; a later version may remember others.
+fn column_meant(word: &str, heading: &str) -> Result<Column, ImportError> {
+    match word.parse::<FieldKind>() {
+        Ok(kind) => Ok(Column::Attribute(field_name(heading)?, Some(kind))),
+        Err(_) => Column::of_word(word).map_or_else(|| column_of(heading), Ok),
+    }
+}
+
 fn column_of(heading: &str) -> Result<Column, ImportError> {
-    let folded: String = heading.nfkc().collect::<String>().trim().to_lowercase();
     Ok(match heading_key(heading).as_str() {
         "" => Column::Ignored,
         "会員番号" | "会員no" | "会員no." | "memberno" | "membernumber" => Column::MemberNo,
@@ -153,12 +180,13 @@ fn column_of(heading: &str) -> Result<Column, ImportError> {
         "役割" | "role" | "duty" => Column::Duty,
         "年度" | "会員年度" | "fiscalyear" => Column::FiscalYear,
         "状態" | "会員種別" | "status" => Column::Status,
-        _ => Column::Attribute(field_name(&folded)?),
+        _ => Column::Attribute(field_name(heading)?, None),
     })
 }
 
 /// The heading as a template can write it: letters, digits and `_`, beginning with a letter.
-fn field_name(folded: &str) -> Result<String, ImportError> {
+fn field_name(heading: &str) -> Result<String, ImportError> {
+    let folded = heading.nfkc().collect::<String>().trim().to_lowercase();
     let mut name: String =
         folded.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).take(FIELD_CHARS_MAX).collect();
     if !name.starts_with(char::is_alphabetic) {
@@ -205,7 +233,7 @@ mod tests {
     fn unknown_headings_become_fields_that_a_template_can_name() {
         let columns = read("会員番号,氏名,メールアドレス,電話番号（携帯）,DMAT,2024参加,,").expect("columns");
         let names: Vec<&Column> = columns[3..].iter().collect();
-        let field = |name: &str| Column::Attribute(name.to_owned());
+        let field = |name: &str| Column::Attribute(name.to_owned(), None);
         assert_eq!(
             names,
             [
@@ -216,6 +244,33 @@ mod tests {
                 &Column::Ignored
             ]
         );
+    }
+
+    #[test]
+    fn a_heading_that_holds_a_kind_is_a_free_field_of_that_kind() {
+        let meanings = [("更新期限", "date"), ("年度", "number"), ("date", "text")];
+        let meanings = meanings.map(|(heading, word)| (heading.to_owned(), word.to_owned()));
+        let headings = ["会員番号", "氏名", "メールアドレス", "更新 期限", "年度", "Date"].map(str::to_owned);
+        let columns = read_headings(&headings, &BTreeMap::from(meanings)).expect("columns");
+        let field = |name: &str, kind| Column::Attribute(name.to_owned(), Some(kind));
+        assert_eq!(
+            columns[3..],
+            [
+                field("更新_期限", FieldKind::Date),
+                field("年度", FieldKind::Number),
+                field("date", FieldKind::Text)
+            ]
+        );
+        assert!(columns[3..].iter().all(|column| is_free(&column.word())), "whatever they are called");
+    }
+
+    #[test]
+    fn one_field_has_one_column_whatever_its_kind() {
+        let meanings = BTreeMap::from([("期限(新)".to_owned(), "date".to_owned())]);
+        let headings = ["会員番号", "氏名", "メールアドレス", "期限(新)", "期限[新]"].map(str::to_owned);
+        let double =
+            ImportError::DuplicateColumn { first: "期限(新)".into(), second: "期限[新]".into() };
+        assert_eq!(read_headings(&headings, &meanings), Err(double));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn year_of_era(text: &str) -> Option<i32> {
 }
 
 /// `2026-04-01` of a day in an era, or of one written `2026/4/1` or `2026年4月1日`.
-pub(super) fn day(text: &str) -> Option<String> {
+pub(crate) fn day(text: &str) -> Option<String> {
     let folded: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let signs = |c: char| matches!(c, '年' | '月' | '/' | '.' | '-');
     let body = folded.strip_suffix('日').unwrap_or(&folded);

@@ -8,6 +8,7 @@ use super::{
     workbook,
 };
 use data_encoding::HEXLOWER;
+use domain::FieldKind;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -132,6 +133,23 @@ impl RosterFile {
     pub fn columns(&self) -> Vec<(String, String)> {
         let meaning = |column: &Column| column.word();
         self.headings.iter().cloned().zip(self.columns.iter().map(meaning)).collect()
+    }
+
+    /// Gives free fields without a kind the one that the registry knows; returns the kinds of those that
+    /// hold no texts.
+    pub(super) fn settle_kinds(
+        &mut self,
+        known: &BTreeMap<String, FieldKind>,
+    ) -> BTreeMap<String, FieldKind> {
+        let mut kinds = BTreeMap::new();
+        for column in &mut self.columns {
+            if let Column::Attribute(name, kind) = column {
+                let settled = *kind.get_or_insert(known.get(name.as_str()).copied().unwrap_or_default());
+                kinds.insert(name.clone(), settled);
+            }
+        }
+        kinds.retain(|_, kind| *kind != FieldKind::Text);
+        kinds
     }
 
     /// About how many rows there are, where the file says so beforehand.

@@ -26,6 +26,8 @@ pub use file::{RosterFile, Source};
 pub use plan::{Excluded, ImportMode, ImportReport, PlanError, Planner, Progress, RowReport};
 pub use row::RowCode;
 
+pub(crate) use dates::day;
+
 use std::fmt;
 
 /// A million members with long rows; a larger file is not a roster.

@@ -10,7 +10,9 @@ use super::{
     row::{RowCode, RowReader},
 };
 use crate::fields::{Fields, differences, fields_of, member_of};
-use domain::{Actor, EmailAddress, ErasedKey, FiscalYear, Keyring, MemberNo, MemberStatus, Timestamp};
+use domain::{
+    Actor, EmailAddress, ErasedKey, FieldKind, FiscalYear, Keyring, MemberNo, MemberStatus, Timestamp,
+};
 use std::collections::BTreeMap;
 use store::{
     ImportLines, ImportTally, MailboxClaim, NewImport, PlannedMember, StagedMember, StagedRow, Store,
@@ -114,6 +116,9 @@ pub struct ImportReport {
     pub encoding: String,
     /// Each heading with what it was taken for.
     pub columns: Vec<(String, String)>,
+    /// Kinds of the file's free fields that hold no texts; plans of earlier versions have none.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, FieldKind>,
     /// Members of the file outside every audience of the year.
     pub excluded: Excluded,
     /// Members taken who share a mailbox with their family.
@@ -260,9 +265,11 @@ struct Planning<'a> {
 impl Planning<'_> {
     async fn run(
         &self,
-        file: RosterFile,
+        mut file: RosterFile,
         shown: &mut impl FnMut(Progress),
     ) -> Result<ImportReport, PlanError> {
+        let known = self.store.member_fields().await?;
+        let kinds = file.settle_kinds(&known);
         let (encoding, columns) = (file.encoding().to_owned(), file.columns());
         let (rows, folded) = self.stage(file, shown).await?;
         let codes = [RowCode::DuplicateMember, RowCode::LaterRowRejected].map(RowCode::as_str);
@@ -273,7 +280,7 @@ impl Planning<'_> {
             return Err(ImportError::AddressesMoved { people: moved }.into());
         }
         self.settle_mailboxes().await?;
-        self.report(encoding, columns, folded).await
+        self.report(encoding, columns, kinds, folded).await
     }
 
     /// Reads the file on a thread of its own while the database takes what was read before.
@@ -409,15 +416,15 @@ impl Planning<'_> {
         }
         let mut after = before;
         for (field, cell) in &latest.cells {
-            match cell {
-                Some(text) => {
-                    after.insert(field.clone(), text.clone());
-                }
+            let is_cleared = match cell {
+                Some(text) => text.is_empty(),
                 // A blank status says nothing: it never brings back a member who withdrew.
-                None if self.mode == ImportMode::Full && field != "status" => {
-                    after.remove(field);
-                }
-                None => {}
+                None => self.mode == ImportMode::Full && field != "status",
+            };
+            if is_cleared {
+                after.remove(field);
+            } else if let Some(text) = cell {
+                after.insert(field.clone(), text.clone());
             }
         }
         after.entry("status".to_owned()).or_insert_with(|| MemberStatus::Active.to_string());
@@ -453,6 +460,7 @@ impl Planning<'_> {
         &self,
         encoding: String,
         columns: Vec<(String, String)>,
+        kinds: BTreeMap<String, FieldKind>,
         folded: BTreeMap<String, u64>,
     ) -> Result<ImportReport, PlanError> {
         let tally = self.store.import_tally(self.plan, self.fiscal_year).await?;
@@ -474,6 +482,7 @@ impl Planning<'_> {
             mode: self.mode,
             encoding,
             columns,
+            kinds,
             excluded: excluded(&tally),
             shared_addresses: tally.shared,
             folded,

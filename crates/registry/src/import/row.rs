@@ -6,7 +6,10 @@ use super::{
     dates::{day, year_of_era},
     typing::probably_meant,
 };
-use domain::{AddressError, DisplayName, EmailAddress, FiscalYear, MemberNo, MemberStatus, Prefecture};
+use crate::kind::value_of;
+use domain::{
+    AddressError, DisplayName, EmailAddress, FieldKind, FiscalYear, MemberNo, MemberStatus, Prefecture,
+};
 use std::{borrow::Cow, collections::BTreeMap};
 use store::{RowFinding, StagedRow};
 use unicode_normalization::UnicodeNormalization;
@@ -56,6 +59,10 @@ pub enum RowCode {
     UnknownPrefecture,
     /// Taken: the name has a character of this one computer's own (外字), unreadable elsewhere.
     PrivateCharacter,
+    /// Taken, with an empty field: the column holds dates, and the cell is none.
+    UnreadableDate,
+    /// Taken, with an empty field: the column holds numbers, and the cell is none.
+    UnreadableNumber,
     /// Taken: there is no address to write to.
     NoAddress,
     /// Taken: the address's domain is one letter off a common one.
@@ -82,6 +89,8 @@ impl RowCode {
             Self::ErasedMailbox => "erased-mailbox",
             Self::UnknownPrefecture => "unknown-prefecture",
             Self::PrivateCharacter => "private-character",
+            Self::UnreadableDate => "unreadable-date",
+            Self::UnreadableNumber => "unreadable-number",
             Self::NoAddress => "no-address",
             Self::LikelyTypo => "likely-typo",
         }
@@ -120,6 +129,8 @@ impl RowCode {
             }
             Self::UnknownPrefecture => "the prefecture is none of the 47".to_owned(),
             Self::PrivateCharacter => "the name has a character that other computers cannot show".to_owned(),
+            Self::UnreadableDate => unreadable("date", about),
+            Self::UnreadableNumber => unreadable("number", about),
             Self::NoAddress => "there is no address to write to".to_owned(),
             Self::LikelyTypo => format!("the address looks like a typing error; {about}?"),
         }
@@ -151,6 +162,11 @@ fn word_of(error: AddressError) -> &'static str {
 fn address_problem(word: &str) -> String {
     let known = ADDRESS_PROBLEMS.iter().find(|(known, _)| *known == word);
     known.map_or_else(|| "the address is not one we would send to".to_owned(), |(_, error)| error.to_string())
+}
+
+fn unreadable(kind: &str, field: &str) -> String {
+    let place = if field.is_empty() { String::new() } else { format!(" in {field}") };
+    format!("the {kind}{place} cannot be read; the field is left empty")
 }
 
 /// Reads rows of one file, and counts which cells it wrote in another way than the file does.
@@ -200,7 +216,7 @@ impl RowReader {
             let kept = match column {
                 Column::Ignored | Column::FiscalYear | Column::Status => continue,
                 Column::MemberNo => row.member_no.as_ref().map(MemberNo::as_str),
-                _ => row.cells.get(&word).and_then(Option::as_deref),
+                _ => row.cells.get(&word).and_then(Option::as_deref).filter(|kept| !kept.is_empty()),
             };
             if kept.is_some_and(|kept| kept != cell) {
                 *self.folded.entry(word).or_default() += 1;
@@ -243,7 +259,9 @@ impl<'a> Cells<'a> {
                 Column::Prefecture => text.and_then(|text| prefecture(text, &mut row.notes)),
                 Column::Facility | Column::Duty => text.map(plain),
                 Column::Status => status.map(|status| status.to_string()),
-                Column::Attribute(_) => text.map(|text| day(&folded(text)).unwrap_or_else(|| plain(text))),
+                Column::Attribute(name, kind) => {
+                    text.map(|text| free(name, kind.unwrap_or_default(), text, &mut row.notes))
+                }
             };
             row.cells.insert(column.word(), value);
         }
@@ -304,6 +322,21 @@ fn prefecture(text: &str, notes: &mut Vec<RowFinding>) -> Option<String> {
         notes.push(RowCode::UnknownPrefecture.plain());
     }
     found.map(|prefecture| prefecture.name().to_owned())
+}
+
+/// A cell of a free field. One that is no value of the field's kind leaves nothing, not even what was there
+/// before: that is not true any more.
+fn free(field: &str, kind: FieldKind, text: &str, notes: &mut Vec<RowFinding>) -> String {
+    let code = match kind {
+        FieldKind::Text => return day(&folded(text)).unwrap_or_else(|| plain(text)),
+        FieldKind::Date => RowCode::UnreadableDate,
+        FieldKind::Number => RowCode::UnreadableNumber,
+    };
+    let value = value_of(kind, text);
+    if value.is_none() {
+        notes.push(code.about(field));
+    }
+    value.unwrap_or_default()
 }
 
 /// NFKC, trimmed: full-width letters, digits and `＠` become ASCII, half-width kana full.
@@ -522,7 +555,7 @@ mod tests {
 
     #[test]
     fn every_code_is_known_by_its_word() {
-        for code in [RowCode::BadMemberNo, RowCode::DuplicateAddress, RowCode::LikelyTypo] {
+        for code in [RowCode::BadMemberNo, RowCode::UnreadableDate, RowCode::LikelyTypo] {
             assert_eq!(RowCode::from_word(code.as_str()), Some(code));
             assert_eq!(serde_json::json!(code), code.as_str());
         }

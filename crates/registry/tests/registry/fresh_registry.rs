@@ -26,9 +26,17 @@ impl Registry {
         Self { store, keyring, _database: database }
     }
 
+    /// Remembers what a heading means; an empty meaning forgets.
+    pub(crate) async fn remember(&self, heading: &str, meaning: &str) {
+        let meanings = BTreeMap::from([(registry::heading_key(heading), meaning.to_owned())]);
+        self.store.remember_columns(Actor::LocalEngineer, &meanings, NOW).await.expect("remembered");
+    }
+
     /// Plans an import for the present fiscal year.
     pub(crate) async fn plan(&self, file: &[u8], mode: ImportMode) -> ImportReport {
-        let roster = open(file).expect("a readable roster");
+        let meanings = self.store.column_meanings().await.expect("meanings");
+        let roster = RosterFile::open(Cursor::new(file.to_vec()), "roster.csv", &meanings);
+        let roster = roster.expect("a readable roster");
         let actor = Actor::LocalEngineer;
         self.planner(actor).plan(roster, YEAR, mode, |_| {}).await.expect("a plan")
     }

@@ -3,3 +3,4 @@
 mod audience;
 mod fresh_registry;
 mod import;
+mod kinds;

@@ -6,15 +6,19 @@ mod preflight;
 pub use preflight::PreflightAnswer;
 
 use domain::{
-    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, FiscalCalendar, Keyring, Nature,
-    QuestionnaireId, Rate, Refusal, Rule, StaffId,
+    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, FieldKind, FiscalCalendar,
+    Keyring, Nature, QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
 use notice::{
     DigestBuilder, NoticeText, Template, Terms, UnknownField,
     preflight::{SAME_TEXT, StoredFinding},
 };
 use registry::{AudienceSpec, known_fields};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
 
 /// A stop answers at the latest after this; what is still open then counts as unknown.
@@ -72,24 +76,21 @@ pub struct StrayFields {
     /// These, each once.
     pub stray: Vec<UnknownField>,
     /// Those there are.
-    pub known: BTreeSet<String>,
-}
-
-impl StrayFields {
-    /// Those there are, as an author writes them.
-    #[must_use]
-    pub fn known_places(&self) -> String {
-        self.known.iter().map(|name| format!("{{{{{name}}}}}")).collect::<Vec<_>>().join(" ")
-    }
+    pub known: BTreeMap<String, FieldKind>,
 }
 
 impl From<StrayFields> for Refusal {
     fn from(fields: StrayFields) -> Self {
         let stray: Vec<String> = fields.stray.iter().map(UnknownField::to_string).collect();
+        let place = |(name, kind): (&String, &FieldKind)| match kind {
+            FieldKind::Text => format!("{{{{{name}}}}}"),
+            FieldKind::Date | FieldKind::Number => format!("{{{{{name}}}}} ({kind})"),
+        };
+        let known: Vec<String> = fields.known.iter().map(place).collect();
         Self::new(
             Rule::Preflight,
             format!("the registry has no field {}", stray.join(", ")),
-            format!("write it as one of those there are: {}", fields.known_places()),
+            format!("write it as one of those there are: {}", known.join(" ")),
         )
     }
 }
@@ -208,9 +209,10 @@ impl Desk {
     /// [`DeskError`].
     pub async fn stray_fields(&self, subject: &str, body: &str) -> Result<Option<StrayFields>, DeskError> {
         let known = known_fields(&self.store).await?;
+        let names: BTreeSet<String> = known.keys().cloned().collect();
         let mut stray: Vec<UnknownField> = Vec::new();
         for template in [subject, body].into_iter().filter_map(|part| Template::parse(part).ok()) {
-            let Err(unknown) = template.check_known(&known) else { continue };
+            let Err(unknown) = template.check_known(&names) else { continue };
             for field in unknown.0 {
                 if !stray.contains(&field) {
                     stray.push(field);

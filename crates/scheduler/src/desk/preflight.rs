@@ -11,7 +11,7 @@ use notice::{
     preflight::{Finding, Forecast, Preflight, SameText, Summary, check},
 };
 use registry::{AudienceSpec, SnapshotMember, known_fields, resolve};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot, Suppression};
 
 /// What `broadcast preflight` says.
@@ -123,7 +123,7 @@ impl Desk {
         change: Option<AudienceChange>,
         same_text: Option<SameText>,
     ) -> Result<Preflight, DeskError> {
-        let known = known_fields(&self.store).await?;
+        let known: BTreeSet<String> = known_fields(&self.store).await?.into_keys().collect();
         let held: u64 = draft.held.values().sum();
         let recipients = draft.rows.len() as u64 - held;
         let policy = &self.settings.policy;

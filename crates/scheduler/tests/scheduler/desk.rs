@@ -5,7 +5,7 @@ use domain::{Actor, BroadcastState, Clock, DeliveryEvent, MemberNo, Nature, Role
 use notice::preflight::Level;
 use registry::create_audience;
 use scheduler::{DeskSettings, NewNotice, PreflightAnswer};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use store::Settlement;
 use testkit::SystemClock;
 
@@ -128,6 +128,33 @@ async fn members_who_cannot_be_written_to_are_held_with_the_reason() {
         office.deliver(id).await;
         let tally = office.store().tally(id).await.expect("counted");
         assert_eq!((tally.accepted, tally.held), (3, 4), "the held ones stay held to the end");
+    }
+}
+
+#[tokio::test]
+async fn a_date_is_frozen_in_words_and_whoever_has_none_is_held_by_the_name_of_the_field() {
+    for office in Office::each().await {
+        let meanings = BTreeMap::from([("更新期限".to_owned(), "date".to_owned())]);
+        office.store().remember_columns(office.author, &meanings, office.start).await.expect("remembered");
+        office
+            .import(
+                "会員番号,氏名,メールアドレス,更新期限\n\
+                 001,鈴木 花子,m1@example.jp,令和8年4月1日\n002,佐藤 太郎,m2@example.jp,来月\n",
+            )
+            .await;
+        let refused = office.desk.draft(office.author, &notice("{{更新期日}}")).await.expect_err("refused");
+        let way_on = refused.refusal().expect("a refusal").way_on;
+        assert!(way_on.contains("{{更新期限}} (date)") && way_on.contains("{{facility}} {{"), "{way_on}");
+
+        let id = office.draft(&notice("{{name}} 様 {{更新期限}}まで")).await;
+        let answer = office.preflight(id).await;
+        assert!(answer.ok, "{:?}", answer.findings);
+        assert_eq!((answer.recipients, answer.held), (1, 3));
+        let rows = office.rows(id).await;
+        let reasons: Vec<&str> = rows.iter().filter_map(|row| row.held_reason.as_deref()).collect();
+        assert_eq!(reasons, ["missing-field:更新期限"; 3]);
+        let said = "SELECT COUNT(*) AS n FROM delivery WHERE fields LIKE '%2026年4月1日%'";
+        assert_eq!(office.number(said).await, 1);
     }
 }
 

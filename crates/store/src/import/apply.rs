@@ -2,7 +2,8 @@
 
 use super::{Import, PLAN_KEPT, plan::MISSING};
 use crate::{Engine, Store, StoreError, WriteTx, member::MEMBER_VALUES, sql};
-use domain::{Actor, FiscalYear, Refusal, Rule, Timestamp};
+use domain::{Actor, FieldKind, FiscalYear, Refusal, Rule, Timestamp};
+use std::collections::BTreeMap;
 
 /// Members written by one statement. PostgreSQL ends a session that is silent inside a transaction,
 /// and people want to see that it goes on.
@@ -15,8 +16,8 @@ pub struct SeenPlan<'a> {
     pub members: u64,
     /// Members who leave the year.
     pub left: u64,
-    /// Free fields that the file has columns for.
-    pub fields: &'a [String],
+    /// Free fields that the file has columns for, with their kinds.
+    pub fields: &'a BTreeMap<String, FieldKind>,
     /// What stays of the report, without anybody's data.
     pub kept: &'a str,
 }
@@ -117,10 +118,11 @@ impl WriteTx {
         Err(Refusal::new(Rule::Import, text, "plan the import again").into())
     }
 
-    async fn note_fields(&self, fields: &[String]) -> Result<(), StoreError> {
-        for field in fields {
-            let text = "INSERT INTO member_field (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
-            sql::run(&**self, "note a field", text, [field.as_str().into()]).await?;
+    async fn note_fields(&self, fields: &BTreeMap<String, FieldKind>) -> Result<(), StoreError> {
+        for (name, kind) in fields {
+            let text = "INSERT INTO member_field (name, kind) VALUES ($1, $2) \
+                        ON CONFLICT (name) DO UPDATE SET kind = excluded.kind";
+            sql::run(&**self, "note a field", text, [name.as_str().into(), kind.as_str().into()]).await?;
         }
         Ok(())
     }

@@ -28,7 +28,8 @@ pub struct StagedRow {
     pub rejected: Option<RowFinding>,
     /// What wants a look.
     pub notes: Vec<RowFinding>,
-    /// By field: a text, or nothing where the cell is blank. A field without a column is not there.
+    /// By field: a text, or nothing where the cell is blank; an empty text where the cell is no value of
+    /// the field's kind, which clears the field. A field without a column is not there.
     pub cells: BTreeMap<String, Option<String>>,
 }
 

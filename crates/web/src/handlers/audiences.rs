@@ -4,7 +4,7 @@
 //! The form carries its own state: adding a row and counting change nothing; what is saved is what was
 //! counted. It is posted, for an address of a page has no room for many workplaces.
 
-use super::{Fault, composing, may_import, reply, requests, shell, year};
+use super::{Fault, composing, may_import, of_kind, reply, requests, shell, year};
 use crate::{
     app::CountedAt,
     filters::{Call, Door, Form, Routes, get, post},
@@ -324,6 +324,9 @@ fn mistake(t: Texts, error: AudienceError) -> Result<String, Fault> {
         AudienceError::TooManyConditions => t.get("mistake-conditions-many"),
         AudienceError::Name => t.get("mistake-audience-name"),
         AudienceError::Prefecture(given) => t.with("mistake-prefecture", "given", given),
+        AudienceError::NotOfKind { field, kind, given } => {
+            t.with2("mistake-kind", "field", of_kind(t, &field, kind), "given", given)
+        }
         AudienceError::UnknownField { given, .. } | AudienceError::Implied(given) => {
             t.with("mistake-condition-field", "given", given)
         }
@@ -383,11 +386,14 @@ fn clauses(rows: &[Row]) -> Vec<ClauseRows> {
 /// Everything a condition can ask for.
 async fn fields(call: &Call) -> Result<Vec<(String, String)>, Fault> {
     let t = call.texts();
-    let free = call.app.web.store.attribute_names().await?;
-    let mut keys: Vec<String> = ["prefecture", "facility", "role"].map(str::to_owned).into();
-    keys.extend(free);
-    keys.extend(["non-respondents-of", "reached-by"].map(str::to_owned));
-    Ok(keys.into_iter().map(|key| (key.clone(), field_label(t, &key))).collect())
+    let own = |key: &str| (key.to_owned(), field_label(t, key));
+    let free = call.app.web.store.member_fields().await?;
+    let free = free.into_iter().map(|(name, kind)| {
+        let label = of_kind(t, &name, kind);
+        (name, label)
+    });
+    let before = ["prefecture", "facility", "role"].map(own);
+    Ok(before.into_iter().chain(free).chain(["non-respondents-of", "reached-by"].map(own)).collect())
 }
 
 async fn preview(call: &Call, filter: &AudienceFilter, compare: &str) -> Result<Preview, Fault> {

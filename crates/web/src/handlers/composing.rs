@@ -1,15 +1,16 @@
 //! Writing a notice: new, changed before its release, or correcting one that was sent.
 
-use super::{Fault, audiences::label, broadcasts::audience_name, reply, shell, steps::actor};
+use super::{Fault, audiences::label, broadcasts::audience_name, of_kind, reply, shell, steps::actor};
 use crate::{
     filters::{Call, Form},
     i18n::Texts,
     pages::{NewBroadcastPage, html},
 };
 use chrono::{NaiveDateTime, TimeZone};
-use domain::{BroadcastId, Nature, Role, Timestamp};
+use domain::{BroadcastId, FieldKind, Nature, Role, Timestamp};
 use registry::AudienceSpec;
 use scheduler::NewNotice;
+use std::collections::BTreeMap;
 use store::Broadcast;
 use warp::{http::StatusCode, reply::Response};
 
@@ -148,6 +149,7 @@ async fn form_page(call: &Call, about: &Subject, mistakes: Vec<String>) -> Resul
         nature: typed.get("nature").to_owned(),
         subject: typed.get("subject").to_owned(),
         body: typed.get("body").to_owned(),
+        free: places(t, &call.app.web.store.member_fields().await?),
         audiences: audiences(call).await?,
         audience: typed.get("audience").to_owned(),
         finish_by: typed.get("finish_by").to_owned(),
@@ -196,7 +198,7 @@ async fn read_form(call: &Call, about: &Subject) -> Result<Result<NewNotice, Vec
         mistakes.push(t.get("mistake-body"));
     }
     if let Some(fields) = call.app.web.desk.stray_fields(&subject, &body).await? {
-        let known = fields.known_places();
+        let known = places(t, &fields.known);
         for field in &fields.stray {
             let place = format!("{{{{{}}}}}", field.name);
             mistakes.push(t.with2("mistake-field", "field", place, "known", known.as_str()));
@@ -229,6 +231,12 @@ async fn read_form(call: &Call, about: &Subject) -> Result<Result<NewNotice, Vec
         finish_by,
         idempotency_key: if key.is_empty() { call.app.random_token() } else { key },
     }))
+}
+
+/// Fields as an author writes them.
+fn places(t: Texts, fields: &BTreeMap<String, FieldKind>) -> String {
+    let place = |(name, kind): (&String, &FieldKind)| of_kind(t, &format!("{{{{{name}}}}}"), *kind);
+    fields.iter().map(place).collect::<Vec<_>>().join(" ")
 }
 
 async fn read_audience(call: &Call, about: &Subject) -> Result<Option<AudienceSpec>, Fault> {

@@ -4,7 +4,7 @@
 //! Files come from desktops; [`registry`] bounds and checks them. A plan shows people's data to those
 //! who may see it, and is looked at by others without addresses.
 
-use super::{Fault, events, may_import, reply, shell, year};
+use super::{Fault, events, may_import, of_kind, reply, shell, year};
 use crate::{
     filters::{Call, Door, Routes, Upload, get, post, upload},
     i18n::Texts,
@@ -13,7 +13,7 @@ use crate::{
         Times, grouped, html,
     },
 };
-use domain::{FiscalYear, Role};
+use domain::{FieldKind, FiscalYear, Role};
 use registry::{
     COLUMN_MEANINGS, Difference, ImportError, ImportMode, ImportReport, Planner, Progress, RosterFile,
     RowCode, apply, heading_key, is_meaning,
@@ -81,10 +81,19 @@ async fn list_page(call: &Call, problem: Option<&ImportError>) -> Result<String,
         year: year(call).get(),
         problem: problem.map(|problem| in_words(t, &serde_json::json!(problem))),
         columns,
-        meanings: COLUMN_MEANINGS.iter().map(|word| (*word, field_label(t, word))).collect(),
+        meanings: meanings(t),
         rows: rows.collect(),
     };
     Ok(html(&page))
+}
+
+/// What a heading can mean, with labels.
+fn meanings(t: Texts) -> Vec<(&'static str, String)> {
+    let label = |word: &'static str| match word.parse::<FieldKind>() {
+        Ok(kind) => t.word("column", kind),
+        Err(_) => field_label(t, word),
+    };
+    COLUMN_MEANINGS.into_iter().map(|word| (word, label(word))).collect()
 }
 
 /// Headings with what they are taken for so far.
@@ -94,7 +103,7 @@ async fn columns(call: &Call, headings: &[String]) -> Result<Vec<ColumnView>, Fa
         heading: heading.clone(),
         meaning: known.get(&heading_key(heading)).cloned().unwrap_or_default(),
     };
-    Ok(headings.iter().map(view).collect())
+    Ok(headings.iter().filter(|heading| !heading.trim().is_empty()).map(view).collect())
 }
 
 /// Takes a file, looks it over, and plans it behind the page that is shown next.
@@ -168,6 +177,13 @@ async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
     let mine = call.actor().is_some_and(|actor| actor.to_string() == import.actor);
     let may_confirm = (call.role().may_import() || call.role().may_approve()) && !mine;
     let second = waits && report.as_ref().is_some_and(|report| report.needs_second_person);
+    let columns = match &report {
+        Some(report) if waits && call.role().may_import() => {
+            let headings: Vec<String> = report.columns.iter().map(|(heading, _)| heading.clone()).collect();
+            columns(&call, &headings).await?
+        }
+        _ => Vec::new(),
+    };
     let mut s = shell(&call, import.file_name.clone());
     (s.here, s.live) = ("members", is_busy(&call, plan) || import.state == ImportState::Reading);
     let page = ImportPage {
@@ -181,6 +197,8 @@ async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
         problem: import.problem.as_deref().map(|problem| problem_in_words(t, problem)),
         about: about(t, &import),
         notes: report.as_ref().map(|report| remarks(t, report)).unwrap_or_default(),
+        columns,
+        meanings: meanings(t),
         may_drop: call.role().may_import() && !is_busy(&call, plan) && import.state != ImportState::Applied,
         refused: report.as_ref().is_some_and(|report| taken(report) == 0),
         second: report.as_ref().filter(|_| second).map(|report| reasons(t, report)),
@@ -317,7 +335,10 @@ fn about(t: Texts, import: &Import) -> Vec<String> {
         let columns: Vec<String> = report
             .columns
             .iter()
-            .map(|(heading, word)| (heading.trim(), field_label(t, word)))
+            .map(|(heading, word)| {
+                let kind = report.kinds.get(word).copied().unwrap_or_default();
+                (heading.trim(), of_kind(t, &field_label(t, word), kind))
+            })
             .filter(|(heading, label)| heading != label && !heading.is_empty())
             .map(|(heading, label)| format!("{heading} → {label}"))
             .collect();

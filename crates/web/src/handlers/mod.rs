@@ -30,11 +30,11 @@ pub(crate) use fault::Fault;
 use crate::{
     app::App,
     filters::{Call, Door, RouteTable, Routes, get, post},
-    i18n::Lang,
+    i18n::{Lang, Texts},
     pages::{Shell, Who},
     security,
 };
-use domain::{Actor, BroadcastId, DeliveryState, ExerciseId, FiscalYear, MemberId, ReplyId};
+use domain::{Actor, BroadcastId, DeliveryState, ExerciseId, FieldKind, FiscalYear, MemberId, ReplyId};
 use warp::Filter;
 
 /// Every route there is.
@@ -220,6 +220,11 @@ fn may_import(call: &Call) -> Result<Actor, Fault> {
 /// The present fiscal year.
 fn year(call: &Call) -> FiscalYear {
     call.app.web.desk.settings().calendar.year_at(call.app.now())
+}
+
+/// A field's name, with its kind where it holds no texts.
+fn of_kind(t: Texts, field: &str, kind: FieldKind) -> String {
+    t.with(&format!("of-kind-{kind}"), "field", field)
 }
 
 /// For pages that only those may open who may see addresses (law 12).

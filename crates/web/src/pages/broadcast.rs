@@ -25,6 +25,8 @@ pub(crate) struct NewBroadcastPage {
     pub(crate) nature: String,
     pub(crate) subject: String,
     pub(crate) body: String,
+    /// Free fields as an author writes them; empty where there are none.
+    pub(crate) free: String,
     /// Name and label.
     pub(crate) audiences: Vec<(String, String)>,
     pub(crate) audience: String,

@@ -91,6 +91,10 @@ pub(crate) struct ImportPage {
     pub(crate) problem: Option<String>,
     pub(crate) about: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// The file's headings, for those who may say what they mean.
+    pub(crate) columns: Vec<ColumnView>,
+    /// What a heading can mean, with labels.
+    pub(crate) meanings: Vec<(&'static str, String)>,
     /// Not one row can be taken.
     pub(crate) refused: bool,
     /// Why a second person has to look at it.

@@ -210,6 +210,43 @@ async fn headings_of_ones_own_are_explained_once() {
 }
 
 #[tokio::test]
+async fn a_column_of_dates_is_chosen_checked_and_told_to_those_who_write() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let text = "会員番号,氏名,メールアドレス,更新期限\nK00000,会員 0,member0@example.jp,R8.4.1\n\
+                K00001,会員 1,member1@example.jp,来月\n";
+    let plan = planned(&site, &browser, "merge", text).await;
+    let page = site.get_as(&browser, &plan).await.body;
+    assert!(page.contains("見出しの意味を変える") && page.contains("value=\"date\""), "{page}");
+    let form = format!("heading={}&meaning=date", encode("更新期限"));
+    assert_eq!(site.post_as(&browser, "/imports/columns", &form).await.status, 303);
+    let plan = planned(&site, &browser, "merge", text).await;
+    let page = site.get_as(&browser, &plan).await.body;
+    assert!(page.contains("更新期限 → 更新期限（日付）"), "{page}");
+    assert!(page.contains("<ins>2026-04-01</ins>") && !page.contains("来月"), "{page}");
+    for (lang, words) in [
+        ("ja", "「更新期限」の値を日付として読み取れません"),
+        ("en", "The value of “更新期限” cannot be read as a date"),
+    ] {
+        let cookies = format!("{}; hansho_language={lang}", browser.cookie);
+        let noted = site.request(&format!("GET {plan}?show=noted"), &[("Cookie", &cookies)], "").await.body;
+        assert!(noted.contains("K00001") && noted.contains(words), "{noted}");
+    }
+    assert_eq!(site.post_as(&browser, &format!("{plan}/apply"), "").await.status, 303);
+    let writing = site.get_as(&browser, "/broadcasts/new").await.body;
+    assert!(writing.contains("{{更新期限}}（日付）"), "{writing}");
+    let wish = |value: &str| {
+        let (field, value) = (encode("更新期限"), encode(value));
+        format!("join=and&field={field}&how=is&values={value}&compare=&do=count")
+    };
+    let counted = site.post_as(&browser, "/audiences/new", &wish("令和8年4月1日")).await.body;
+    assert!(counted.contains("更新期限が「2026-04-01」") && counted.contains("K00000 会員 0"), "{counted}");
+    let refused = site.post_as(&browser, "/audiences/new", &wish("来月")).await.body;
+    assert!(refused.contains("「来月」は、更新期限（日付）の値として読めません"), "{refused}");
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_file_is_taken_from_our_own_form_only() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let browser = site.sign_in(Role::Coordinator).await;
