@@ -8,7 +8,7 @@
 use crate::{
     AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test, WriteTx,
     erasure::states,
-    member::{IDS_PER_QUERY, MEMBER_COLUMNS, read_members},
+    member::{IDS_PER_QUERY, read_members},
     response::{REACHED, UNANSWERED},
     sql,
 };
@@ -245,11 +245,8 @@ impl Store {
         let after = values.len();
         values.push(i64::from(limit).into());
         let id = indexed_id(reach);
-        let text = format!(
-            "SELECT {MEMBER_COLUMNS} {source}{fits} AND {id} > ${after} ORDER BY {id} LIMIT ${}",
-            values.len()
-        );
-        read_members(sql::rows(&self.connection, "draw an audience", &text, values).await?)
+        let rest = format!("{source}{fits} AND {id} > ${after} ORDER BY {id} LIMIT ${}", values.len());
+        read_members(&self.connection, "draw an audience", &rest, values).await
     }
 
     /// How many members within reach fit a filter.
@@ -278,10 +275,8 @@ impl Store {
             };
             let list = sql::placeholders(values.len() + 1, chunk.len());
             values.extend(chunk.iter().map(|id| Value::from(id.get())));
-            let text = format!("SELECT {MEMBER_COLUMNS} {source} AND m.id IN ({list})");
-            found.extend(read_members(
-                sql::rows(&self.connection, "read listed members", &text, values).await?,
-            )?);
+            let rest = format!("{source} AND m.id IN ({list})");
+            found.extend(read_members(&self.connection, "read listed members", &rest, values).await?);
         }
         found.sort_by_key(|member| member.id);
         found.dedup_by_key(|member| member.id);

@@ -14,6 +14,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// More writers than this only wait for each other; readers of pages need a few.
 const CONNECTIONS_MAX: u32 = 12;
+/// SQLite's pages in memory, per connection. A reader forgets its own at every commit of the writer.
+const CACHE_KIB: u32 = 2_000;
+/// The one connection that writes keeps them: an import's indexes are written in no order.
+const WRITER_CACHE_KIB: u32 = 16_000;
 /// Another process on the same SQLite file (the CLI) may hold the write lock for a large import.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A database that does not answer within this is down.
@@ -68,7 +72,7 @@ impl Store {
     /// [`StoreError::Open`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let engine = if url.starts_with("postgres") { Engine::Postgres } else { Engine::Sqlite };
-        let connection = open(url, CONNECTIONS_MAX).await?;
+        let connection = open(url, CONNECTIONS_MAX, CACHE_KIB).await?;
         Ok(Self { connection, engine, url: url.into(), writer: Arc::default() })
     }
 
@@ -124,7 +128,7 @@ impl Store {
         let mut kept = self.writer.clone().lock_owned().await;
         let connection = match kept.take() {
             Some(connection) => connection,
-            None => open(&self.url, 1).await?,
+            None => open(&self.url, 1, WRITER_CACHE_KIB).await?,
         };
         Ok((kept, connection))
     }
@@ -228,7 +232,7 @@ impl Deref for WriteTx {
     }
 }
 
-async fn open(url: &str, connections_max: u32) -> Result<DatabaseConnection, StoreError> {
+async fn open(url: &str, connections_max: u32, cache_kib: u32) -> Result<DatabaseConnection, StoreError> {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections_max)
@@ -239,13 +243,14 @@ async fn open(url: &str, connections_max: u32) -> Result<DatabaseConnection, Sto
         .map_sqlx_postgres_opts(|postgres| {
             postgres.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS_MAX)])
         })
-        .map_sqlx_sqlite_opts(|sqlite| {
+        .map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
             sqlite
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
+                .pragma("cache_size", format!("-{cache_kib}"))
                 .busy_timeout(BUSY_TIMEOUT)
         });
     Database::connect(options).await.map_err(|source| StoreError::Open { url: without_password(url), source })

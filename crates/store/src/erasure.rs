@@ -9,7 +9,7 @@
 
 use crate::{
     Engine, Member, Store, StoreError, WriteTx,
-    member::{IDS_PER_QUERY, MEMBER_COLUMNS, MemberColumns},
+    member::{IDS_PER_QUERY, read_members},
     request::{AUDIT_FIRST, may_decide},
     sql,
 };
@@ -573,9 +573,9 @@ impl WriteTx {
 
     /// What the person is recognised by later. A mailbox that others read too stays theirs.
     async fn keep_keys(&self, keyring: &Keyring, id: MemberId, now: Timestamp) -> Result<(), StoreError> {
-        let text = format!("SELECT {MEMBER_COLUMNS} FROM member m WHERE m.id = $1");
-        let row: Option<MemberColumns> = sql::row(&**self, "read a member", &text, [id.get().into()]).await?;
-        let Some(member) = row.map(Member::try_from).transpose()? else { return Ok(()) };
+        let rest = "FROM member m WHERE m.id = $1";
+        let found = read_members(&**self, "read a member", rest, [id.get().into()]).await?;
+        let Some(member) = found.first() else { return Ok(()) };
         let mut keys: Vec<ErasedKey> = Vec::new();
         keys.extend(keyring.erased_numbers(&member.data.member_no).into_iter().next());
         if let Some(address) = &member.data.address

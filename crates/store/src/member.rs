@@ -7,7 +7,7 @@ use domain::{
     Actor, EmailAddress, FieldKind, FiscalYear, MemberId, MemberNo, MemberStatus, Prefecture, Timestamp,
     UnknownWord,
 };
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 8;
 /// Ids in one `IN` list.
 pub(crate) const IDS_PER_QUERY: usize = 500;
 
-pub(crate) const MEMBER_COLUMNS: &str = "m.id, m.member_no, m.name, m.kana, m.address, m.prefecture, \
+const MEMBER_COLUMNS: &str = "m.id, m.member_no, m.name, m.kana, m.address, m.prefecture, \
     m.facility, m.duty, m.status, m.attributes, m.revision, m.created_at, m.updated_at";
 
 /// What a roster says about a member.
@@ -104,8 +104,8 @@ pub struct MemberCounts {
     pub current: u64,
 }
 
-#[derive(FromQueryResult)]
-pub(crate) struct MemberColumns {
+#[derive(FromQueryResult, serde::Deserialize)]
+struct MemberColumns {
     id: i64,
     member_no: String,
     name: String,
@@ -163,7 +163,14 @@ impl TryFrom<MemberColumns> for Member {
     }
 }
 
-pub(crate) fn read_members(rows: Vec<MemberColumns>) -> Result<Vec<Member>, StoreError> {
+/// Members as `m`, by what stands behind the columns of a SELECT, in its order.
+pub(crate) async fn read_members(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    rest: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<Member>, StoreError> {
+    let rows: Vec<MemberColumns> = sql::page(connection, operation, MEMBER_COLUMNS, rest, values).await?;
     rows.into_iter().map(Member::try_from).collect()
 }
 
@@ -177,26 +184,26 @@ impl Store {
         after: MemberId,
         limit: u32,
     ) -> Result<Vec<MemberWithYears>, StoreError> {
-        let text = format!("SELECT {MEMBER_COLUMNS} FROM member m WHERE m.id > $1 ORDER BY m.id LIMIT $2");
+        let rest = "FROM member m WHERE m.id > $1 ORDER BY m.id LIMIT $2";
         let values = [after.get().into(), i64::from(limit).into()];
-        let members = read_members(sql::rows(&self.connection, "read members", &text, values).await?)?;
+        let members = read_members(&self.connection, "read members", rest, values).await?;
         self.with_years(members).await
     }
 
     async fn with_years(&self, members: Vec<Member>) -> Result<Vec<MemberWithYears>, StoreError> {
-        #[derive(FromQueryResult)]
+        #[derive(FromQueryResult, serde::Deserialize)]
         struct Year {
             member_id: i64,
             fiscal_year: i64,
         }
         let mut years: BTreeMap<i64, BTreeSet<FiscalYear>> = BTreeMap::new();
         for chunk in members.chunks(IDS_PER_QUERY) {
-            let text = format!(
-                "SELECT member_id, fiscal_year FROM membership WHERE member_id IN ({})",
-                sql::placeholders(1, chunk.len())
-            );
+            let list = sql::placeholders(1, chunk.len());
+            let rest = format!("FROM membership WHERE member_id IN ({list})");
             let ids = chunk.iter().map(|member| Value::from(member.id.get()));
-            let rows: Vec<Year> = sql::rows(&self.connection, "read memberships", &text, ids).await?;
+            let columns = "member_id, fiscal_year";
+            let rows: Vec<Year> =
+                sql::page(&self.connection, "read memberships", columns, &rest, ids).await?;
             for row in rows {
                 years.entry(row.member_id).or_default().insert(year_from(row.member_id, row.fiscal_year)?);
             }
@@ -212,12 +219,10 @@ impl Store {
     pub(crate) async fn members_by_no(&self, numbers: &[&str]) -> Result<Vec<MemberWithYears>, StoreError> {
         let mut members = Vec::with_capacity(numbers.len());
         for chunk in numbers.chunks(IDS_PER_QUERY) {
-            let text = format!(
-                "SELECT {MEMBER_COLUMNS} FROM member m WHERE m.member_no IN ({})",
-                sql::placeholders(1, chunk.len())
-            );
+            let list = sql::placeholders(1, chunk.len());
+            let rest = format!("FROM member m WHERE m.member_no IN ({list})");
             let values = chunk.iter().map(|number| Value::from(*number));
-            members.extend(read_members(sql::rows(&self.connection, "read members", &text, values).await?)?);
+            members.extend(read_members(&self.connection, "read members", &rest, values).await?);
         }
         self.with_years(members).await
     }
@@ -271,14 +276,14 @@ impl Store {
         let text = format!("SELECT COUNT(*) AS n FROM member m WHERE {conditions}");
         let total = sql::number(&self.connection, "count members", &text, values.clone()).await?;
         // The search text begins with the number: its index alone finds the page, in order.
-        let text = format!(
-            "SELECT {MEMBER_COLUMNS} FROM member m JOIN (SELECT m.id FROM member m WHERE {conditions} \
+        let rest = format!(
+            "FROM member m JOIN (SELECT m.id FROM member m WHERE {conditions} \
              ORDER BY m.search LIMIT ${} OFFSET ${}) AS page ON page.id = m.id ORDER BY m.search",
             values.len() + 1,
             values.len() + 2
         );
         values.extend([i64::from(query.limit).into(), i64::from(query.offset).into()]);
-        let members = read_members(sql::rows(&self.connection, "search members", &text, values).await?)?;
+        let members = read_members(&self.connection, "search members", &rest, values).await?;
         Ok(MemberPage { members, total: total.unsigned_abs() })
     }
 
@@ -391,10 +396,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn test_roster(&self) -> Result<Vec<Member>, StoreError> {
-        let text = format!(
-            "SELECT {MEMBER_COLUMNS} FROM test_roster t JOIN member m ON m.id = t.member_id ORDER BY m.member_no"
-        );
-        read_members(sql::rows(&self.connection, "read the test roster", &text, []).await?)
+        let rest = "FROM test_roster t JOIN member m ON m.id = t.member_id ORDER BY m.member_no";
+        read_members(&self.connection, "read the test roster", rest, []).await
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::{Engine, StoreError, connection::engine_of};
 use domain::Timestamp;
-use sea_orm::{ConnectionTrait, FromQueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement, Value};
+use serde::de::DeserializeOwned;
 
 /// All rows of a query.
 pub(crate) async fn rows<T: FromQueryResult>(
@@ -18,6 +19,29 @@ pub(crate) async fn rows<T: FromQueryResult>(
         .map(|row| T::from_query_result(row, ""))
         .collect::<Result<_, _>>()
         .map_err(StoreError::query(operation))
+}
+
+/// All rows of a query for many: `SELECT columns rest`, the columns in the order of `T`'s fields. SQLite
+/// hands rows over one by one, each waking whoever waits for it; as one text they come at once.
+pub(crate) async fn page<T: FromQueryResult + DeserializeOwned>(
+    connection: &impl ConnectionTrait,
+    operation: &'static str,
+    columns: &str,
+    rest: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<T>, StoreError> {
+    match engine_of(connection) {
+        Engine::Postgres => rows(connection, operation, &format!("SELECT {columns} {rest}"), values).await,
+        Engine::Sqlite => {
+            let text = format!(
+                "SELECT '[' || string_agg(line, ',') || ']' AS text FROM (SELECT json_array({columns}) AS line {rest})"
+            );
+            let found: Option<Text> = row(connection, operation, &text, values).await?;
+            let Some(page) = found.and_then(|found| found.text) else { return Ok(Vec::new()) };
+            serde_json::from_str(&page)
+                .map_err(|why| StoreError::query(operation)(DbErr::Json(why.to_string())))
+        }
+    }
 }
 
 /// The first row of a query.

@@ -36,7 +36,7 @@ pub struct StagedMember {
     pub known: Option<MemberWithYears>,
 }
 
-#[derive(FromQueryResult)]
+#[derive(FromQueryResult, serde::Deserialize)]
 struct RowColumns {
     line: i64,
     member_no: String,
@@ -190,7 +190,8 @@ impl Store {
     ) -> Result<Vec<StagedMember>, StoreError> {
         let end = "SELECT MAX(member_no) AS text FROM (SELECT DISTINCT member_no FROM import_row \
                    WHERE plan_id = $1 AND member_no > $2 ORDER BY member_no LIMIT $3) AS page";
-        let text = "SELECT line, member_no, fiscal_year, cells FROM import_row \
+        let columns = "line, member_no, fiscal_year, cells";
+        let rest = "FROM import_row \
                     WHERE plan_id = $1 AND code IS NULL AND member_no > $2 AND member_no <= $3 \
                     ORDER BY member_no, fiscal_year DESC, line";
         let mut after = after.map(MemberNo::as_str).unwrap_or_default().to_owned();
@@ -201,7 +202,8 @@ impl Store {
                 sql::row(&self.connection, "find a page of numbers", end, values).await?;
             let Some(last) = last.and_then(|found| found.text) else { return Ok(Vec::new()) };
             let values = [plan.into(), after.as_str().into(), last.as_str().into()];
-            let rows: Vec<RowColumns> = sql::rows(&self.connection, "read staged rows", text, values).await?;
+            let rows: Vec<RowColumns> =
+                sql::page(&self.connection, "read staged rows", columns, rest, values).await?;
             if rows.is_empty() {
                 after = last;
                 continue;
