@@ -12,6 +12,7 @@ mod m20261128_000003_privacy;
 mod m20261128_000004_proofs;
 mod m20261128_000005_import_heartbeat;
 mod m20261128_000006_field_kinds;
+mod m20261128_000007_one_index_less;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000004_proofs::Proofs),
             Box::new(m20261128_000005_import_heartbeat::ImportHeartbeat),
             Box::new(m20261128_000006_field_kinds::FieldKinds),
+            Box::new(m20261128_000007_one_index_less::OneIndexLess),
         ]
     }
 
