@@ -358,14 +358,16 @@ impl Store {
             .collect()
     }
 
-    /// Everybody to whom nothing is sent.
+    /// Everybody to whom nothing is sent, with every reason, an erasure first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn suppressions(&self) -> Result<HashMap<MemberId, Suppression>, StoreError> {
-        let rows = self.suppression_rows("", Vec::new()).await?;
-        // Of two of one member the last one stays.
-        rows.into_iter().rev().map(|row| Ok((MemberId::new(row.member_id), row.try_into()?))).collect()
+    pub async fn suppressions(&self) -> Result<HashMap<MemberId, Vec<Suppression>>, StoreError> {
+        let mut found: HashMap<MemberId, Vec<Suppression>> = HashMap::new();
+        for row in self.suppression_rows("", Vec::new()).await? {
+            found.entry(MemberId::new(row.member_id)).or_default().push(row.try_into()?);
+        }
+        Ok(found)
     }
 
     /// Erasures before what else suppresses.

@@ -33,13 +33,17 @@ pub(crate) async fn page<T: FromQueryResult + DeserializeOwned>(
     match engine_of(connection) {
         Engine::Postgres => rows(connection, operation, &format!("SELECT {columns} {rest}"), values).await,
         Engine::Sqlite => {
+            // No column of ours is called like this: an ORDER BY would take it for the column.
             let text = format!(
-                "SELECT '[' || string_agg(line, ',') || ']' AS text FROM (SELECT json_array({columns}) AS line {rest})"
+                "SELECT '[' || string_agg(row_of_page, ',') || ']' AS text \
+                 FROM (SELECT json_array({columns}) AS row_of_page {rest})"
             );
             let found: Option<Text> = row(connection, operation, &text, values).await?;
             let Some(page) = found.and_then(|found| found.text) else { return Ok(Vec::new()) };
-            serde_json::from_str(&page)
-                .map_err(|why| StoreError::query(operation)(DbErr::Json(why.to_string())))
+            // The reader's own words would repeat what stands there.
+            serde_json::from_str(&page).map_err(|_| {
+                StoreError::query(operation)(DbErr::Json("a page is not as expected".to_owned()))
+            })
         }
     }
 }

@@ -13,6 +13,8 @@ mod m20261128_000004_proofs;
 mod m20261128_000005_import_heartbeat;
 mod m20261128_000006_field_kinds;
 mod m20261128_000007_one_index_less;
+mod m20261128_000008_staging;
+mod m20261128_000009_erasure_wishes;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -37,6 +39,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000005_import_heartbeat::ImportHeartbeat),
             Box::new(m20261128_000006_field_kinds::FieldKinds),
             Box::new(m20261128_000007_one_index_less::OneIndexLess),
+            Box::new(m20261128_000008_staging::Staging),
+            Box::new(m20261128_000009_erasure_wishes::ErasureWishes),
         ]
     }
 

@@ -198,7 +198,7 @@ fn render_all(
     composer: &Composer,
     id: BroadcastId,
     members: &[SnapshotMember],
-    suppressed: &HashMap<MemberId, Suppression>,
+    suppressed: &HashMap<MemberId, Vec<Suppression>>,
     leaving: &HashSet<MemberId>,
 ) -> Draft {
     let mut addressed: HashMap<String, Vec<&str>> = HashMap::with_capacity(members.len());
@@ -206,10 +206,7 @@ fn render_all(
     let closed = closed_mailboxes(members, suppressed);
     // Their erasure waits for every broadcast they stand in; a new one must not begin.
     for member in members.iter().filter(|member| !leaving.contains(&member.member)) {
-        let own = suppressed
-            .get(&member.member)
-            .filter(|suppression| suppression.holds_for(member.address.as_ref()))
-            .map(|suppression| HoldReason::Suppressed(suppression.kind));
+        let own = standing(suppressed, member).map(|found| HoldReason::Suppressed(found.kind));
         let held = own.or_else(|| hold_reason(composer, id, member, &closed, &mut addressed));
         if let Some(reason) = &held {
             *draft.held.entry(reason.to_string()).or_default() += 1;
@@ -237,17 +234,25 @@ struct Closed<'a> {
 /// to in the place of the one who is suppressed. Whoever wishes so does not wish it for the family.
 fn closed_mailboxes<'a>(
     members: &'a [SnapshotMember],
-    suppressed: &HashMap<MemberId, Suppression>,
+    suppressed: &HashMap<MemberId, Vec<Suppression>>,
 ) -> HashMap<String, Closed<'a>> {
     let of_members = members.iter().filter_map(|member| {
         let address = member.address.as_ref()?;
-        let found = suppressed.get(&member.member).filter(|found| found.holds_for(Some(address)))?;
+        let found = standing(suppressed, member)?;
         Some((address.key(), Closed { kind: found.kind, wished_by: Some(&member.name) }))
     });
-    let dead = suppressed.values().filter_map(|found| {
+    let dead = suppressed.values().flatten().filter_map(|found| {
         Some((found.address.as_ref()?.key(), Closed { kind: found.kind, wished_by: None }))
     });
     of_members.chain(dead).collect()
+}
+
+/// The first of what keeps notices from a member, with the address of today.
+fn standing<'a>(
+    suppressed: &'a HashMap<MemberId, Vec<Suppression>>,
+    member: &SnapshotMember,
+) -> Option<&'a Suppression> {
+    suppressed.get(&member.member)?.iter().find(|found| found.holds_for(member.address.as_ref()))
 }
 
 fn hold_reason<'a>(
