@@ -82,9 +82,34 @@ async fn exit_codes_tell_done_failed_usage_refused_and_not_found() {
         let answer = call.await.with_code(4);
         assert!(answer.stderr.contains("does not exist"), "{missing:?}: {}", answer.stderr);
     }
-    // A draft may name an audience that is still to be made; its preflight may not.
-    let drafted = society.hansho(&unknown_audience).by(coordinator).await.done()["id"].to_string();
-    let _missing = society.hansho(&["broadcast", "preflight", &drafted]).by(coordinator).await.with_code(4);
+    let refused = society.hansho(&unknown_audience).by(coordinator).await.refused_by("preflight");
+    let named = refused.stderr.contains("誰か") && refused.stderr.contains("hansho audience list");
+    assert!(named, "{}", refused.stderr);
+}
+
+/// To an audience of this name.
+fn drill_to(audience: &str) -> String {
+    format!(
+        "title = \"訓練\"\nnature = \"exercise\"\n[[inject]]\nkey = \"start\"\ntitle = \"開始\"\nat = \"0s\"\n\
+         subject = \"開始\"\nbody = \"本文\"\naudience = \"{audience}\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_exercise_needs_an_audience_that_exists_and_is_ended_for_good() {
+    let society = Society::of(1).await;
+    let coordinator = &society.coordinator;
+    let file = society.text(&drill_to("誰か"));
+    let refused = society.hansho(&["drill", "create", &file]).by(coordinator).await.refused_by("preflight");
+    assert!(refused.stderr.contains("hansho audience list"), "{}", refused.stderr);
+
+    let file = society.text(&drill_to("all"));
+    let id = society.hansho(&["drill", "create", &file]).by(coordinator).await.done()["id"].to_string();
+    let end = ["drill", "end", &id];
+    let _onlooker = society.hansho(&end).by(&society.viewer).await.refused_by("role");
+    assert_eq!(society.hansho(&end).by(coordinator).await.done()["state"], "ended");
+    let _ended = society.hansho(&["drill", "start", &id]).by(coordinator).await.refused_by("state");
+    let _missing = society.hansho(&["drill", "end", "999"]).by(coordinator).await.with_code(4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

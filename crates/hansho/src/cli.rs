@@ -241,7 +241,7 @@ pub(crate) enum AudienceCommand {
     Show {
         name: String,
     },
-    /// Give it another name, once nothing is to be drawn from it.
+    /// Give it another name, where nothing was sent to it and nothing is to be drawn from it.
     Rename {
         name: String,
         new_name: String,
@@ -395,6 +395,10 @@ pub(crate) enum DrillCommand {
     },
     /// No inject follows.
     Stop {
+        id: ExerciseId,
+    },
+    /// End a planned or stopped exercise for good; what did not leave never does.
+    End {
         id: ExerciseId,
     },
     /// The after-action summary.

@@ -93,6 +93,8 @@ pub struct Summary<'a> {
     pub known_fields: &'a BTreeSet<String>,
     /// The base of our own links.
     pub public_url: &'a str,
+    /// The name of its audience, where there is no such audience any more.
+    pub audience_gone: Option<&'a str>,
     /// Ledger rows that would be tried.
     pub recipients: u64,
     /// Ledger rows held, by reason as the ledger writes it.
@@ -340,7 +342,17 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 fn check_audience(summary: &Summary<'_>, findings: &mut Vec<Finding>) {
-    if summary.recipients == 0 {
+    if let Some(name) = summary.audience_gone {
+        findings.push(Finding {
+            rule: "audience-gone",
+            level: Level::Block,
+            text: format!(
+                "the audience {name} does not exist any more; change the notice and choose another"
+            ),
+            args: BTreeMap::from([("audience", name.to_owned())]),
+            confirm: false,
+        });
+    } else if summary.recipients == 0 {
         findings.push(Finding {
             rule: NO_RECIPIENTS,
             level: Level::Block,
@@ -500,6 +512,7 @@ mod tests {
                 questions: Questions::NotAsked,
                 known_fields: &self.known,
                 public_url: "https://drill.example.jp",
+                audience_gone: None,
                 recipients: 100,
                 held: &self.held,
                 change: None,
@@ -541,6 +554,9 @@ mod tests {
         );
         let nearest = preflight.findings.iter().find(|f| f.args.get("field").is_some_and(|v| v == "nam"));
         assert_eq!(nearest.and_then(|f| f.args.get("nearest")).map(String::as_str), Some("name"));
+        let gone = check(&Summary { recipients: 0, audience_gone: Some("東北"), ..case.summary() });
+        assert_eq!(rules(&gone, Level::Block).last(), Some(&"audience-gone"));
+        assert!(!rules(&gone, Level::Block).contains(&NO_RECIPIENTS));
         let broken = check(&Case::new("【試験】", "").summary());
         assert_eq!(rules(&broken, Level::Block), ["foreign-banner", "empty-body"]);
     }

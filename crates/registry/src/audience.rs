@@ -207,7 +207,7 @@ pub async fn save_audience(
     Ok(SavedAudience { id, name: name.to_owned(), filter, created_at: now })
 }
 
-/// Gives a saved audience another name. Broadcasts that were released keep the one they went to.
+/// Gives a saved audience to which nothing was released another name.
 ///
 /// # Errors
 /// [`AudienceError::Name`], and those of [`Store::rename_audience`].

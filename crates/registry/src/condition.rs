@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     str::FromStr,
 };
-use store::{AudienceFilter, Clause, Term, Test};
+use store::{AudienceFilter, Clause, QUOTATION_MARKS, Term, Test};
 use unicode_normalization::UnicodeNormalization;
 
 /// More terms than anyone can read.
@@ -22,6 +22,8 @@ pub(crate) const VALUE_CHARS_MAX: usize = 200;
 const BETWEEN_VALUES: [char; 4] = ['\n', ',', '，', '、'];
 /// The fields that stand for every member; the roster's other columns come to these.
 const KEYS: [&str; 5] = ["prefecture", "facility", "role", "non-respondents-of", "reached-by"];
+/// Always so, or cannot be asked for.
+const IMPLIED: [&str; 4] = ["status", "状態", "fiscal_year", "年度"];
 
 /// One `--where` of the command line: alternatives, of which one has to fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,21 +46,32 @@ pub struct Comparison {
 
 impl Comparison {
     fn folded_key(&self) -> String {
-        let key = self.key.nfkc().collect::<String>().trim().to_lowercase();
-        match key.as_str() {
-            "都道府県" => "prefecture".to_owned(),
-            "施設名" => "facility".to_owned(),
-            "役割" => "role".to_owned(),
-            _ => key,
-        }
+        folded(&self.key)
     }
+}
+
+fn folded(key: &str) -> String {
+    let key = key.nfkc().collect::<String>().trim().to_lowercase();
+    match key.as_str() {
+        "都道府県" => "prefecture".to_owned(),
+        "施設名" => "facility".to_owned(),
+        "役割" => "role".to_owned(),
+        _ => key,
+    }
+}
+
+/// Whether a comparison with this key asks for the free field of this name, and not for something else.
+#[must_use]
+pub fn can_be_asked_for(free_field: &str) -> bool {
+    let other: [&[&str]; 3] = [&KEYS, &IMPLIED, &OWN_FIELDS];
+    folded(free_field) == free_field && !other.iter().any(|names| names.contains(&free_field))
 }
 
 impl FromStr for Condition {
     type Err = AudienceError;
 
     /// Reads comparisons with ` or ` between them. A value that contains ` or ` or `|` stands in
-    /// quotation marks; full-width signs are as good as others.
+    /// quotation marks; full-width signs are as good as others, also [`QUOTATION_MARKS`].
     fn from_str(text: &str) -> Result<Self, AudienceError> {
         let (mut any, mut rest) = (Vec::new(), Some(text));
         while let Some(text) = rest {
@@ -136,7 +149,7 @@ pub fn listed_values(text: &str) -> Result<Vec<String>, AudienceError> {
 
 /// A value in quotation marks, or what stands before the place where `ends` holds; and what follows.
 fn read_value(text: &str, ends: impl Fn(&str) -> bool) -> Result<(String, &str), AudienceError> {
-    if let Some(quoted) = text.trim_start().strip_prefix('"') {
+    if let Some(quoted) = text.trim_start().strip_prefix(QUOTATION_MARKS) {
         return read_quoted(quoted);
     }
     let end = text.char_indices().find(|(at, _)| ends(&text[*at..]));
@@ -148,11 +161,12 @@ fn read_value(text: &str, ends: impl Fn(&str) -> bool) -> Result<(String, &str),
 fn read_quoted(text: &str) -> Result<(String, &str), AudienceError> {
     let (mut value, mut rest) = (String::new(), text);
     loop {
-        let (part, after) = rest.split_once('"').ok_or(AudienceError::Condition)?;
+        let (part, after) = rest.split_once(QUOTATION_MARKS).ok_or(AudienceError::Condition)?;
+        let mark = rest[part.len()..].chars().next().unwrap_or('"');
         value.push_str(part);
-        match after.strip_prefix('"') {
+        match after.strip_prefix(mark) {
             Some(more) => {
-                value.push('"');
+                value.push(mark);
                 rest = more;
             }
             None => return Ok((value, after)),
@@ -246,7 +260,7 @@ fn test_of(
         "role" => Test::Role(values),
         "non-respondents-of" => Test::NonRespondentsOf(one_broadcast(key, &values)?),
         "reached-by" => Test::ReachedBy(one_broadcast(key, &values)?),
-        "status" | "状態" | "fiscal_year" | "年度" => return Err(AudienceError::Implied(key)),
+        _ if IMPLIED.contains(&key.as_str()) => return Err(AudienceError::Implied(key)),
         _ => match known_fields.get(&key).filter(|_| !OWN_FIELDS.contains(&key.as_str())) {
             Some(kind) => Test::Attribute { values: values_of(&key, *kind, &values)?, name: key },
             None => {
@@ -327,6 +341,8 @@ mod tests {
             (&["facility=A, B|\"C、D\""], "facility=\"A, B\"|\"C、D\""),
             (&["team=oregon|or"], "team=oregon|\"or\""),
             (&["team=a or"], "team=\"a or\""),
+            (&["facility=”A|B”|“C or D”"], "facility=\"A|B\"|\"C or D\""),
+            (&["facility=A“B”|”””C””D”"], "facility=A“B”|\"””C””D\""),
             (&["team=a or 勤務形態!=日勤", "team=b"], "team=a or 勤務形態!=日勤\nteam=b"),
             (&["更新期限=令和8年4月1日|２０２６／５／１"], "更新期限=2026-04-01|2026-05-01"),
             (&["点数!=1,200", "点数=￥５００"], "点数!=1200\n点数=500"),
@@ -345,10 +361,12 @@ mod tests {
             ("「A, B」", &["「A", "B」"]),
             ("a|b or c", &["a|b or c"]),
             ("\"\", x", &["x"]),
+            ("”A, B”、“C、D“,＂E,F＂", &["A, B", "C、D", "E,F"]),
+            ("”A ””1””, B”, C”D", &["A ”1”, B", "C”D"]),
         ] {
             assert_eq!(listed_values(text).expect("values"), values, "{text:?}");
         }
-        for text in ["\"A", "\"A\"B", "A, \"B\nC"] {
+        for text in ["\"A", "\"A\"B", "A, \"B\nC", "”A", "”A”B"] {
             assert!(matches!(listed_values(text), Err(AudienceError::Condition)), "{text:?}");
         }
     }
@@ -385,6 +403,16 @@ mod tests {
     }
 
     #[test]
+    fn a_free_field_with_a_name_that_means_something_else_is_not_asked_for() {
+        for name in ["勤務形態", "team", "更新期限"] {
+            assert!(can_be_asked_for(name), "{name}");
+        }
+        for name in ["施設名", "役割", "facility", "年度", "status", "name", "reached-by", "Team"] {
+            assert!(!can_be_asked_for(name), "{name}");
+        }
+    }
+
+    #[test]
     fn there_is_an_end_to_conditions_and_values() {
         let alternatives = |count: usize, between: &str| vec!["team=a"; count].join(between);
         assert!(filter(&[alternatives(CONDITIONS_MAX, " or ").as_str()]).is_ok());
@@ -395,7 +423,7 @@ mod tests {
     }
 
     fn any_comparison() -> impl Strategy<Value = Comparison> {
-        let values = proptest::collection::vec("[a-cアOoRr 　|｜\"=＝!,病]{1,9}", 1..4);
+        let values = proptest::collection::vec("[a-cアOoRr 　|｜\"＂“”=＝!,病]{1,9}", 1..4);
         let key = proptest::sample::select(vec!["facility", "role", "team", "勤務形態"]);
         let field = (key, any::<bool>(), values).prop_map(|(key, not, values)| (key.to_owned(), not, values));
         let codes = proptest::collection::vec(proptest::sample::select(domain::PREFECTURES.to_vec()), 1..4);
@@ -411,7 +439,7 @@ mod tests {
     proptest! {
         #[test]
         fn values_are_read_again_as_they_are_put_into_a_field(
-            values in proptest::collection::vec("[a-c病 　,，、|\"]{1,6}", 1..4)
+            values in proptest::collection::vec("[a-c病 　,，、|\"＂“”]{1,6}", 1..4)
         ) {
             let text: Vec<String> = values.iter().cloned().map(store::quoted_where_needed).collect();
             prop_assert_eq!(listed_values(&text.join("\n")).expect("readable"), values);

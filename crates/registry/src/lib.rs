@@ -14,6 +14,6 @@ pub use audience::{
     AudienceError, AudienceSpec, AudienceView, SnapshotMember, create_audience, filter_from, find_audience,
     known_fields, rename_audience, resolve, sample, save_audience, show_audience, uses_of_audience,
 };
-pub use condition::{Comparison, Condition, listed_values};
+pub use condition::{Comparison, Condition, can_be_asked_for, listed_values};
 pub use fields::Difference;
 pub use import::*;

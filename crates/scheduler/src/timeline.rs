@@ -48,19 +48,27 @@ impl Timeline {
     }
 
     /// Advances every running exercise once. Safe to repeat and to run on several machines:
-    /// each step is guarded by the state it leaves.
+    /// each step is guarded by the state it leaves. One that cannot advance keeps no other waiting.
     ///
     /// # Errors
-    /// [`DeskError`].
+    /// [`DeskError`]: the first, once everything was tried.
     pub async fn tick(&self) -> Result<(), DeskError> {
+        let mut outcome = Ok(());
         for exercise in self.desk.store().exercises(i64::MAX).await? {
             if exercise.state == ExerciseState::Running
                 && let Some(started) = exercise.started_at
+                && let Err(problem) = self.advance(&exercise, started).await
             {
-                self.advance(&exercise, started).await?;
+                error!(
+                    exercise.id = %exercise.id,
+                    error = &problem as &dyn std::error::Error,
+                    "an exercise could not advance; the others go on"
+                );
+                outcome = outcome.and(Err(problem));
             }
         }
-        self.expire_overdue().await
+        let expired = self.expire_overdue().await;
+        outcome.and(expired)
     }
 
     /// A notice whose own end passed before it was released is never sent late.

@@ -3,7 +3,8 @@
 //! Guarantees: whoever comes out for [`Reach::Current`] is active and a member of the fiscal year
 //! asked for, and whoever comes out for [`Reach::TestRoster`] is active and on the test roster:
 //! both stand in the statement itself, and no filter can widen it (incidents.md B, law 6). Notices and
-//! injects know an audience by its name, so it keeps the name while any of them can still draw from it.
+//! injects know an audience by its name, so it keeps the name while any of them can still draw from it; and
+//! for good once something was released to it, for the next notice is compared with that one by the name.
 
 use crate::{
     AudienceFilter, Clause, Engine, Member, Store, StoreError, Term, Test, WriteTx,
@@ -74,7 +75,7 @@ impl OpenUses {
 }
 
 impl SavedAudience {
-    /// Whether it can be renamed and deleted, with these open uses.
+    /// Whether it can be deleted, and renamed if nothing was released to it, with these open uses.
     ///
     /// # Errors
     /// [`Refusal`] where it cannot: what is in the way.
@@ -90,7 +91,8 @@ impl SavedAudience {
         let exercises = uses.exercises.iter().map(|id| format!("exercise {id}"));
         let named: Vec<String> = broadcasts.chain(exercises).collect();
         let text = format!("the audience {} is still to be drawn for {}", self.name, named.join(", "));
-        let way_on = "send or cancel these broadcasts, and let these exercises run to their end";
+        let way_on = "send or cancel these broadcasts; let these exercises run to their end, or stop each and end \
+                      it with `hansho drill end ID`";
         Err(Refusal::new(Rule::State, text, way_on))
     }
 }
@@ -146,11 +148,11 @@ impl Store {
         Ok(AudienceId::new(id))
     }
 
-    /// Gives an audience another name; what was released keeps the one it went to.
+    /// Gives an audience to which nothing was released another name.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Exists`] for a name already taken, and
-    /// [`StoreError::Refused`] as [`SavedAudience::may_change`] says.
+    /// [`StoreError::Refused`] once something was released to it, and as [`SavedAudience::may_change`] says.
     pub async fn rename_audience(
         &self,
         actor: Actor,
@@ -160,12 +162,14 @@ impl Store {
     ) -> Result<SavedAudience, StoreError> {
         let tx = self.write().await?;
         let audience = tx.audience_to_change(id).await?;
+        tx.refuse_where_released(&audience.name).await?;
         let text = "UPDATE audience SET name = $2 WHERE id = $1 \
                     AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.name = $2 AND a.id <> $1)";
         if sql::run(&*tx, "rename an audience", text, [id.get().into(), name.into()]).await? == 0 {
             return Err(StoreError::Exists { what: "audience", name: name.to_owned() });
         }
-        tx.audit(now, actor, "audience-renamed", format!("audience:{id}"), String::new()).await?;
+        let detail = format!("from={} to={name}", audience.name);
+        tx.audit(now, actor, "audience-renamed", format!("audience:{id}"), detail).await?;
         tx.commit().await?;
         Ok(SavedAudience { name: name.to_owned(), ..audience })
     }
@@ -181,9 +185,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        tx.audience_to_change(id).await?;
+        let audience = tx.audience_to_change(id).await?;
         sql::run(&*tx, "delete an audience", "DELETE FROM audience WHERE id = $1", [id.get().into()]).await?;
-        tx.audit(now, actor, "audience-deleted", format!("audience:{id}"), String::new()).await?;
+        let detail = format!("name={}", audience.name);
+        tx.audit(now, actor, "audience-deleted", format!("audience:{id}"), detail).await?;
         tx.commit().await
     }
 
@@ -295,6 +300,24 @@ impl WriteTx {
         audience.may_change(&open_uses(&**self, &audience.name).await?)?;
         Ok(audience)
     }
+
+    /// Under another name the next notice would be compared with none, and no second signature be asked for.
+    async fn refuse_where_released(&self, name: &str) -> Result<(), StoreError> {
+        let text = "SELECT COUNT(*) AS n FROM broadcast WHERE audience = $1 AND released_at IS NOT NULL";
+        let released = sql::number(&**self, "look for a release", text, [named(name).into()]).await?;
+        if released == 0 {
+            return Ok(());
+        }
+        let text =
+            format!("broadcasts were released to the audience {name}: the next is compared with them by it");
+        let way_on = "make a new audience from the same conditions; `hansho audience show` prints them";
+        Err(Refusal::new(Rule::State, text, way_on).into())
+    }
+}
+
+/// As `registry::AudienceSpec` is stored.
+fn named(name: &str) -> String {
+    serde_json::json!({ "named": name }).to_string()
 }
 
 async fn open_uses(connection: &impl ConnectionTrait, name: &str) -> Result<OpenUses, StoreError> {
@@ -303,10 +326,8 @@ async fn open_uses(connection: &impl ConnectionTrait, name: &str) -> Result<Open
          ORDER BY id LIMIT {OPEN_USES_MAX}",
         states(|state| !state.is_released() && !state.is_over())
     );
-    // As `registry::AudienceSpec` is stored.
-    let named = serde_json::json!({ "named": name }).to_string();
     let broadcasts: Vec<sql::Number> =
-        sql::rows(connection, "look for broadcasts to an audience", &text, [named.into()]).await?;
+        sql::rows(connection, "look for broadcasts to an audience", &text, [named(name).into()]).await?;
     let text = format!(
         "SELECT DISTINCT e.id AS n FROM inject i JOIN exercise e ON e.id = i.exercise_id \
          WHERE i.audience = $1 AND e.state <> 'ended' ORDER BY e.id LIMIT {OPEN_USES_MAX}"

@@ -1,6 +1,6 @@
 //! Exercises, their timeline of injects, and questionnaires.
 
-use crate::{Broadcast, NewBroadcast, Store, StoreError, entity, sql};
+use crate::{Broadcast, NewBroadcast, Store, StoreError, WriteTx, entity, sql};
 use domain::{
     Actor, BroadcastId, ExerciseId, ExerciseState, InjectId, InjectState, Nature, Questionnaire,
     QuestionnaireId, Refusal, Rule, StaffId, Timestamp,
@@ -266,39 +266,47 @@ impl Store {
             S::Planned => &[],
         };
         let tx = self.write().await?;
-        let row: Option<entity::exercise::Model> =
-            sql::row(&*tx, "read an exercise", "SELECT * FROM exercise WHERE id = $1", [id.get().into()])
-                .await?;
-        let exercise: Exercise = row.ok_or(StoreError::not_found("exercise", id))?.try_into()?;
-        let refused = |state: S| {
-            Refusal::new(
-                Rule::State,
-                format!("an exercise that is {state} cannot become {to}"),
-                format!("see `hansho drill show {id}`"),
-            )
-        };
-        if !from.contains(&exercise.state) {
-            return Err(refused(exercise.state).into());
+        tx.move_exercise(actor, id, from, to, now).await?;
+        tx.commit().await
+    }
+
+    /// Ends an exercise that does not run, for good: injects that did not leave are missed, and their
+    /// notices expire. What was released goes its own way.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for onlookers, and where it runs or has ended.
+    pub async fn end_exercise(&self, actor: Actor, id: ExerciseId, now: Timestamp) -> Result<(), StoreError> {
+        use ExerciseState as S;
+        if !actor.may_stop() {
+            return Err(Refusal::new(Rule::Role, "viewers look on", "ask anyone else who can sign in").into());
         }
-        let started = if to == S::Running { exercise.started_at.or(Some(now)) } else { exercise.started_at };
-        let ended = if to == S::Ended { Some(now) } else { exercise.ended_at };
-        let moved = sql::run(
-            &*tx,
-            "move an exercise",
-            "UPDATE exercise SET state = $2, started_at = $3, ended_at = $4 WHERE id = $1 AND state = $5",
-            [
-                id.get().into(),
-                to.as_str().into(),
-                started.map(Timestamp::millis).into(),
-                ended.map(Timestamp::millis).into(),
-                exercise.state.as_str().into(),
-            ],
-        )
-        .await?;
-        if moved == 0 {
-            return Err(refused(exercise.state).into());
+        let tx = self.write().await?;
+        // Whatever others may hold while they wait for the audit log is held before the first entry.
+        let text = format!(
+            "SELECT * FROM inject WHERE exercise_id = $1 AND state IN ('planned', 'prepared') \
+             ORDER BY broadcast_id, seq{}",
+            tx.for_update()
+        );
+        let rows: Vec<entity::inject::Model> =
+            sql::rows(&*tx, "look for open injects", &text, [id.get().into()]).await?;
+        let mut open = Vec::with_capacity(rows.len());
+        for row in rows {
+            let inject = Inject::try_from(row)?;
+            let notice = match inject.broadcast {
+                Some(broadcast) => Some(tx.broadcast_locked(broadcast).await?),
+                None => None,
+            };
+            open.push((inject.id, notice));
         }
-        tx.audit(now, actor, "exercise-moved", format!("exercise:{id}"), to.to_string()).await?;
+        tx.move_exercise(actor, id, &[S::Planned, S::Stopped], S::Ended, now).await?;
+        for (inject, notice) in open {
+            let is_out = notice.as_ref().is_some_and(|notice| notice.state.is_released());
+            if let Some(unsent) = notice.filter(|notice| !is_out && !notice.state.is_over()) {
+                tx.expire(actor, &unsent, now).await?;
+            }
+            let settled = if is_out { InjectState::Released } else { InjectState::Missed };
+            tx.settle_inject(actor, inject, settled, now).await?;
+        }
         tx.commit().await
     }
 
@@ -356,18 +364,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let tx = self.write().await?;
-        let values = [id.get().into(), to.as_str().into()];
-        let moved = sql::run(
-            &*tx,
-            "settle an inject",
-            "UPDATE inject SET state = $2 WHERE id = $1 AND state IN ('planned', 'prepared')",
-            values,
-        )
-        .await?;
-        if moved > 0 {
-            let object = format!("inject:{id}");
-            tx.audit(now, Actor::Scheduler, "inject-settled", object, to.to_string()).await?;
-        }
+        tx.settle_inject(Actor::Scheduler, id, to, now).await?;
         tx.commit().await
     }
 
@@ -423,13 +420,81 @@ impl Store {
     }
 }
 
+impl WriteTx {
+    async fn move_exercise(
+        &self,
+        actor: Actor,
+        id: ExerciseId,
+        from: &[ExerciseState],
+        to: ExerciseState,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        use ExerciseState as S;
+        let text = "SELECT * FROM exercise WHERE id = $1";
+        let row: Option<entity::exercise::Model> =
+            sql::row(&**self, "read an exercise", text, [id.get().into()]).await?;
+        let exercise: Exercise = row.ok_or(StoreError::not_found("exercise", id))?.try_into()?;
+        let refused = |state: S| {
+            Refusal::new(
+                Rule::State,
+                format!("an exercise that is {state} cannot become {to}"),
+                format!("see `hansho drill show {id}`"),
+            )
+        };
+        if !from.contains(&exercise.state) {
+            return Err(refused(exercise.state).into());
+        }
+        let started = if to == S::Running { exercise.started_at.or(Some(now)) } else { exercise.started_at };
+        let ended = if to == S::Ended { Some(now) } else { exercise.ended_at };
+        let moved = sql::run(
+            &**self,
+            "move an exercise",
+            "UPDATE exercise SET state = $2, started_at = $3, ended_at = $4 WHERE id = $1 AND state = $5",
+            [
+                id.get().into(),
+                to.as_str().into(),
+                started.map(Timestamp::millis).into(),
+                ended.map(Timestamp::millis).into(),
+                exercise.state.as_str().into(),
+            ],
+        )
+        .await?;
+        if moved == 0 {
+            return Err(refused(exercise.state).into());
+        }
+        self.audit(now, actor, "exercise-moved", format!("exercise:{id}"), to.to_string()).await
+    }
+
+    async fn settle_inject(
+        &self,
+        actor: Actor,
+        id: InjectId,
+        to: InjectState,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values = [id.get().into(), to.as_str().into()];
+        let moved = sql::run(
+            &**self,
+            "settle an inject",
+            "UPDATE inject SET state = $2 WHERE id = $1 AND state IN ('planned', 'prepared')",
+            values,
+        )
+        .await?;
+        if moved > 0 {
+            let object = format!("inject:{id}");
+            self.audit(now, actor, "inject-settled", object, to.to_string()).await?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(FromQueryResult)]
 struct QuestionnaireBody {
     body: String,
 }
 
 async fn insert_questionnaire(
-    tx: &crate::WriteTx,
+    tx: &WriteTx,
     sheet: &Questionnaire,
     now: Timestamp,
 ) -> Result<QuestionnaireId, StoreError> {

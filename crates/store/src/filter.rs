@@ -6,6 +6,9 @@
 use domain::{BroadcastId, Prefecture};
 use std::{collections::BTreeMap, fmt};
 
+/// What a value may stand in: the keyboard's own, and those that an input method makes of it.
+pub const QUOTATION_MARKS: [char; 4] = ['"', '＂', '“', '”'];
+
 /// Conditions on members: every clause has to fit. No clause at all is everybody within reach.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "Stored")]
@@ -134,11 +137,19 @@ impl fmt::Display for Term {
 /// quotation marks, its own ones doubled.
 #[must_use]
 pub fn quoted_where_needed(value: String) -> String {
-    let plain = !value.starts_with('"')
+    let plain = !value.starts_with(QUOTATION_MARKS)
         && !value.contains(['|', '｜', ',', '，', '、'])
         && value.trim() == value
         && !value.split_whitespace().any(|word| word.eq_ignore_ascii_case("or"));
-    if plain { value } else { format!("\"{}\"", value.replace('"', "\"\"")) }
+    if plain {
+        return value;
+    }
+    let mut quoted = String::from('"');
+    for c in value.chars() {
+        quoted.extend(std::iter::repeat_n(c, if QUOTATION_MARKS.contains(&c) { 2 } else { 1 }));
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Both shapes that the database holds.

@@ -43,7 +43,7 @@ pub use connection::{Engine, Store, WriteTx};
 pub use erasure::Erasure;
 pub use error::StoreError;
 pub use exercise::{Exercise, Inject, NewExercise, NewInject};
-pub use filter::{AudienceFilter, Clause, Term, Test, quoted_where_needed};
+pub use filter::{AudienceFilter, Clause, QUOTATION_MARKS, Term, Test, quoted_where_needed};
 pub use freeze::{FreezeRow, Snapshot};
 pub use import::*;
 pub use ledger::{

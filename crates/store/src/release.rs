@@ -312,14 +312,24 @@ impl Store {
     pub async fn expire_broadcast(&self, id: BroadcastId, now: Timestamp) -> Result<(), StoreError> {
         let tx = self.write().await?;
         let broadcast = tx.broadcast_locked(id).await?;
-        tx.step(&broadcast, BroadcastEvent::Expired).await?;
-        tx.audit(now, Actor::Scheduler, "broadcast-expired", format!("broadcast:{id}"), String::new())
-            .await?;
+        tx.expire(Actor::Scheduler, &broadcast, now).await?;
         tx.commit().await
     }
 }
 
 impl WriteTx {
+    /// Ends a locked broadcast that was not released.
+    pub(crate) async fn expire(
+        &self,
+        actor: Actor,
+        broadcast: &Broadcast,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.step(broadcast, BroadcastEvent::Expired).await?;
+        let object = format!("broadcast:{}", broadcast.id);
+        self.audit(now, actor, "broadcast-expired", object, String::new()).await
+    }
+
     /// The scheduler may have looked at its timeline before somebody stopped the exercise. From
     /// here on a stop waits for this transaction, and then finds the broadcast sending.
     async fn timeline_runs(&self, actor: Actor, id: BroadcastId) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ pub(super) async fn run(installation: &Installation, command: DrillCommand, form
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("the drill file {} cannot be read", file.display()))?;
             let plan = parse_plan(&text, coordinator(actor)?, entropy::token())?;
-            let id = store.create_exercise(actor, &plan, now).await?;
+            let id = installation.desk.plan_exercise(actor, &plan).await?;
             print(installation, id, format).await
         }
         DrillCommand::List => {
@@ -63,6 +63,10 @@ pub(super) async fn run(installation: &Installation, command: DrillCommand, form
                 return Err(Refusal::new(Rule::Role, "viewers look on", "ask a coordinator").into());
             }
             store.move_exercise(actor, id, ExerciseState::Stopped, now).await?;
+            print(installation, id, format).await
+        }
+        DrillCommand::End { id } => {
+            store.end_exercise(actor, id, now).await?;
             print(installation, id, format).await
         }
         DrillCommand::Report { id, format: report_format } => {

@@ -6,8 +6,8 @@ mod preflight;
 pub use preflight::PreflightAnswer;
 
 use domain::{
-    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseState, FieldKind, FiscalCalendar,
-    Keyring, Nature, QuestionnaireId, Rate, Refusal, Rule, StaffId,
+    Actor, BroadcastId, BroadcastState, Clock, ContentDigest, ExerciseId, ExerciseState, FieldKind,
+    FiscalCalendar, InjectAudience, Keyring, Nature, QuestionnaireId, Rate, Refusal, Rule, StaffId,
 };
 use notice::{
     DigestBuilder, NoticeText, Template, Terms, UnknownField,
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use store::{Broadcast, NewBroadcast, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
+use store::{Broadcast, NewBroadcast, NewExercise, ReleasePolicy, Settlement, StopAnswer, Store, StoreError};
 
 /// A stop answers at the latest after this; what is still open then counts as unknown.
 const STOP_ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -178,10 +178,11 @@ impl Desk {
     /// Writes a draft.
     ///
     /// # Errors
-    /// [`DeskError`]; only coordinators write, and only with fields that the registry has.
+    /// [`DeskError`]; only coordinators write, only with fields that the registry has, and only to an
+    /// audience that exists.
     pub async fn draft(&self, actor: Actor, new: &NewNotice) -> Result<BroadcastId, DeskError> {
         let author = author(actor)?;
-        self.refuse_stray_fields(new).await?;
+        self.refuse_strays(new).await?;
         let row = self.as_row(author, new);
         Ok(self.store.create_broadcast(actor, &row, self.clock.now()).await?)
     }
@@ -189,8 +190,8 @@ impl Desk {
     /// Changes a draft, or a frozen notice, which falls back to draft.
     ///
     /// # Errors
-    /// [`DeskError`]; only its author may, only before the release, and only with fields that the
-    /// registry has.
+    /// [`DeskError`]; only its author may, only before the release, only with fields that the registry
+    /// has, and only to an audience that exists.
     pub async fn edit(&self, actor: Actor, id: BroadcastId, new: &NewNotice) -> Result<(), DeskError> {
         let author = author(actor)?;
         if self.find(id).await?.author != author {
@@ -198,8 +199,22 @@ impl Desk {
                 Refusal::new(Rule::Role, "only its author changes a notice", "write a new one").into()
             );
         }
-        self.refuse_stray_fields(new).await?;
+        self.refuse_strays(new).await?;
         Ok(self.store.edit_broadcast(actor, id, &self.as_row(author, new), self.clock.now()).await?)
+    }
+
+    /// Keeps an exercise with its injects.
+    ///
+    /// # Errors
+    /// [`DeskError`]; only coordinators write, and only to audiences that exist.
+    pub async fn plan_exercise(&self, actor: Actor, new: &NewExercise) -> Result<ExerciseId, DeskError> {
+        author(actor)?;
+        for inject in &new.injects {
+            if let Ok(InjectAudience::Audience(name)) = serde_json::from_str(&inject.audience) {
+                self.refuse_unknown_audience(&name).await?;
+            }
+        }
+        Ok(self.store.create_exercise(actor, new, self.clock.now()).await?)
     }
 
     /// The fields that a subject and a body ask for and the registry does not have; `None` where
@@ -222,11 +237,27 @@ impl Desk {
         Ok((!stray.is_empty()).then_some(StrayFields { stray, known }))
     }
 
-    async fn refuse_stray_fields(&self, new: &NewNotice) -> Result<(), DeskError> {
-        match self.stray_fields(&new.subject, &new.body).await? {
-            Some(fields) => Err(Refusal::from(fields).into()),
-            None => Ok(()),
+    /// What the registry does not have: fields of the text, or the audience.
+    async fn refuse_strays(&self, new: &NewNotice) -> Result<(), DeskError> {
+        if let Some(fields) = self.stray_fields(&new.subject, &new.body).await? {
+            return Err(Refusal::from(fields).into());
         }
+        match &new.audience {
+            AudienceSpec::Named(name) => self.refuse_unknown_audience(name).await,
+            AudienceSpec::NonRespondents { .. } | AudienceSpec::ReachedOrUnknown { .. } => Ok(()),
+        }
+    }
+
+    async fn refuse_unknown_audience(&self, name: &str) -> Result<(), DeskError> {
+        if self.store.audience(name).await?.is_some() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Rule::Preflight,
+            format!("there is no audience {name}"),
+            "choose one of those that `hansho audience list` names",
+        )
+        .into())
     }
 
     /// Asks the approvers to sign.

@@ -12,7 +12,7 @@ use notice::{
 };
 use registry::{AudienceSpec, SnapshotMember, known_fields, resolve};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot, Suppression};
+use store::{Broadcast, FULL_HOUR_SPREAD, FreezeRow, Snapshot, StoreError, Suppression};
 
 /// What `broadcast preflight` says.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -59,11 +59,14 @@ impl Desk {
     pub async fn preflight(&self, actor: Actor, id: BroadcastId) -> Result<PreflightAnswer, DeskError> {
         super::may_conduct(actor)?;
         let broadcast = self.find(id).await?;
-        broadcast.state.next(domain::BroadcastEvent::Preflighted).map_err(store::StoreError::from)?;
+        broadcast.state.next(domain::BroadcastEvent::Preflighted).map_err(StoreError::from)?;
         let terms = self.terms(&broadcast).await?;
         // Read before the audience is drawn: a change in between is found when it is frozen.
         let registry = self.store.registry_revision().await?;
-        let members = self.audience_of(&broadcast).await?;
+        let spec = self.audience_spec(&broadcast)?;
+        let members = self.audience_of(&broadcast, &spec).await?;
+        let gone = members.is_none().then(|| spec.to_string());
+        let members = members.unwrap_or_default();
         let draft = match terms.composer(self.keyring.clone()) {
             Ok(composer) => {
                 let leaving = self.store.members_to_erase().await?;
@@ -80,7 +83,8 @@ impl Desk {
             earlier => self.store.reached_before(earlier, &recipients).await?,
         };
         let same_text = same_text.map(|(last, people)| SameText { last, people });
-        let preflight = self.check_rules(&broadcast, &terms, &draft, change, same_text).await?;
+        let preflight =
+            self.check_rules(&broadcast, &terms, &draft, gone.as_deref(), change, same_text).await?;
         self.conclude(actor, id, &terms, draft, (change, registry), preflight).await
     }
 
@@ -92,10 +96,18 @@ impl Desk {
         })
     }
 
-    async fn audience_of(&self, broadcast: &Broadcast) -> Result<Vec<SnapshotMember>, DeskError> {
-        let spec = self.audience_spec(broadcast)?;
+    /// The people; none where there is no audience of that name any more.
+    async fn audience_of(
+        &self,
+        broadcast: &Broadcast,
+        spec: &AudienceSpec,
+    ) -> Result<Option<Vec<SnapshotMember>>, DeskError> {
         let year = self.settings.calendar.year_at(self.clock.now());
-        Ok(resolve(&self.store, &spec, broadcast.nature, year).await?)
+        match resolve(&self.store, spec, broadcast.nature, year).await {
+            Ok(members) => Ok(Some(members)),
+            Err(StoreError::NotFound { what: "audience", .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Against the broadcast before. A test reaches the test roster only, whoever stands on it.
@@ -120,6 +132,7 @@ impl Desk {
         broadcast: &Broadcast,
         terms: &Terms,
         draft: &Draft,
+        audience_gone: Option<&str>,
         change: Option<AudienceChange>,
         same_text: Option<SameText>,
     ) -> Result<Preflight, DeskError> {
@@ -134,6 +147,7 @@ impl Desk {
             questions: terms.questions(),
             known_fields: &known,
             public_url: &terms.public_url,
+            audience_gone,
             recipients,
             held: &draft.held,
             change,

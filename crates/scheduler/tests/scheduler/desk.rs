@@ -67,6 +67,36 @@ async fn an_unknown_field_is_refused_while_it_is_written() {
 }
 
 #[tokio::test]
+async fn an_audience_that_does_not_exist_is_refused_while_it_is_written() {
+    for office in Office::each().await {
+        let refused = office.desk.draft(office.author, &to("東北", "本文")).await.expect_err("refused");
+        let refused = refused.refusal().expect("a refusal");
+        assert_eq!(refused.rule, Rule::Preflight);
+        assert!(refused.text.contains("東北") && refused.way_on.contains("audience list"), "{refused}");
+        assert_eq!(office.store().broadcasts(10).await.expect("read"), [], "nothing was kept");
+        let id = office.draft(&notice("本文")).await;
+        let changed = office.desk.edit(office.author, id, &to("東北", "本文")).await;
+        assert_eq!(rule(changed), Rule::Preflight);
+    }
+}
+
+#[tokio::test]
+async fn an_audience_that_is_gone_blocks() {
+    for office in Office::each().await {
+        let saved = create_audience(office.store(), office.author, "東北", &[], office.start).await;
+        let id = office.draft(&to("東北", "本文")).await;
+        let saved = saved.expect("saved").id;
+        office.tamper(&format!("DELETE FROM audience WHERE id = {saved}")).await;
+        let answer = office.preflight(id).await;
+        assert_eq!((answer.ok, blocks(&answer)), (false, vec!["audience-gone"]));
+        assert!(answer.findings.iter().any(|finding| finding.text.contains("東北")));
+        assert_eq!(office.state(id).await, BroadcastState::Draft);
+        office.desk.edit(office.author, id, &notice("本文")).await.expect("another was chosen");
+        assert!(office.preflight(id).await.ok);
+    }
+}
+
+#[tokio::test]
 async fn a_text_that_is_no_template_blocks_and_nothing_is_frozen() {
     for office in Office::each().await {
         let id = office.draft(&notice("{{name 様")).await;

@@ -418,6 +418,47 @@ async fn an_inject_that_preflight_blocks_waits_for_a_person_and_then_goes_its_wa
 }
 
 #[tokio::test]
+async fn an_exercise_to_an_audience_that_does_not_exist_is_not_kept() {
+    for office in Office::each().await {
+        let plan = PLAN.replace("\"all\"", "\"東北\"");
+        let plan = parse_plan(&plan, person(office.author), "k".into()).expect("a drill");
+        let refused = office.desk.plan_exercise(office.author, &plan).await.expect_err("refused");
+        let refused = refused.refusal().expect("a refusal");
+        assert!(refused.rule == Rule::Preflight && refused.text.contains("東北"), "{refused}");
+        assert_eq!(office.store().exercises(10).await.expect("read"), []);
+        let plan = parse_plan(PLAN, person(office.author), "k".into()).expect("a drill");
+        let onlooker = office.desk.plan_exercise(office.approver, &plan).await;
+        assert_eq!(crate::office::rule(onlooker), Rule::Role);
+        office.desk.plan_exercise(office.author, &plan).await.expect("kept");
+    }
+}
+
+#[tokio::test]
+async fn an_exercise_that_cannot_advance_keeps_no_other_one_waiting() {
+    for drill in Drill::each().await {
+        let office = &drill.office;
+        let plan = parse_plan(PLAN, person(office.author), "broken".into()).expect("a drill");
+        let broken = office.desk.plan_exercise(office.author, &plan).await.expect("kept");
+        office.tamper(&format!("UPDATE inject SET audience = '?' WHERE exercise_id = {broken}")).await;
+        let (store, running) = (office.store(), ExerciseState::Running);
+        store.move_exercise(office.author, broken, running, office.start).await.expect("STARTEX");
+        drill.startex().await;
+        let ending = scheduler::NewNotice {
+            finish_by: Some(office.start.plus(MINUTE)),
+            ..notice("本日中にご確認ください")
+        };
+        let overdue = office.approved(&ending).await;
+        office.clock.advance(MINUTE);
+        for _ in 0..3 {
+            assert!(drill.timeline.tick().await.is_err(), "the failure is told");
+        }
+        assert_eq!(drill.states().await, [Prepared, Planned, Planned]);
+        assert_eq!(office.state(drill.notice(0).await).await, BroadcastState::AwaitingApproval);
+        assert_eq!(office.state(overdue).await, BroadcastState::Expired);
+    }
+}
+
+#[tokio::test]
 async fn a_notice_outside_any_exercise_expires_at_its_own_end() {
     for drill in Drill::each().await {
         let ending = scheduler::NewNotice {

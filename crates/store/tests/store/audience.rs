@@ -251,7 +251,9 @@ async fn stays(fresh: &Fresh, id: AudienceId, in_the_way: &str) {
 #[tokio::test]
 async fn an_audience_stays_until_the_notice_that_names_it_is_released() {
     for fresh in Fresh::each().await {
-        let id = saved(&fresh, "東北").await;
+        let id = saved(&fresh, "東北6県").await;
+        let renamed = fresh.store.rename_audience(fresh.author, id, "東北", NOW).await.expect("renamed");
+        assert_eq!(fresh.store.audience("東北").await.expect("read"), Some(renamed));
         let notice = NewBroadcast { audience: r#"{"named":"東北"}"#.into(), ..fresh.notice("n") };
         let broadcast = fresh.store.create_broadcast(fresh.author, &notice, NOW).await.expect("a draft");
         let named = format!("broadcast {broadcast}");
@@ -262,8 +264,11 @@ async fn an_audience_stays_until_the_notice_that_names_it_is_released() {
         stays(&fresh, id, &named).await;
         let _approved = fresh.release(broadcast).await.expect("released");
 
-        let renamed = fresh.store.rename_audience(fresh.author, id, "東北6県", NOW).await.expect("renamed");
-        assert_eq!(fresh.store.audience("東北6県").await.expect("read"), Some(renamed));
+        let renamed = fresh.store.rename_audience(fresh.author, id, "東北6県", NOW).await;
+        let refused = renamed.expect_err("the next notice is compared with this one by the name");
+        assert_eq!(rule(&refused), Some(Rule::State));
+        assert!(refused.to_string().contains("new audience from the same conditions"), "{refused}");
+        assert!(fresh.store.audience("東北").await.expect("read").is_some());
         fresh.store.delete_audience(fresh.author, id, NOW).await.expect("deleted");
         let gone = fresh.store.delete_audience(fresh.author, id, NOW).await;
         assert!(matches!(gone, Err(StoreError::NotFound { .. })));
@@ -274,8 +279,10 @@ async fn an_audience_stays_until_the_notice_that_names_it_is_released() {
         );
         let log = fresh.store.audit_entries(0, 1_000).await.expect("read");
         let about = log.iter().filter(|entry| entry.object == format!("audience:{id}"));
-        let done: Vec<&str> = about.map(|entry| entry.action.as_str()).collect();
-        assert_eq!(done, ["audience-created", "audience-renamed", "audience-deleted"]);
+        let done: Vec<(&str, &str)> =
+            about.map(|entry| (entry.action.as_str(), entry.detail.as_str())).collect();
+        let renamed = ("audience-renamed", "from=東北6県 to=東北");
+        assert_eq!(done, [("audience-created", ""), renamed, ("audience-deleted", "name=東北")]);
     }
 }
 
@@ -298,7 +305,8 @@ async fn an_audience_stays_until_exercises_with_an_inject_to_it_are_over() {
             fresh.store.move_exercise(fresh.author, exercise, state, NOW).await.expect("moved");
             stays(&fresh, id, &named).await;
         }
-        fresh.store.move_exercise(fresh.author, exercise, ExerciseState::Ended, NOW).await.expect("ENDEX");
+        fresh.store.move_exercise(fresh.author, exercise, ExerciseState::Stopped, NOW).await.expect("moved");
+        fresh.store.end_exercise(fresh.author, exercise, NOW).await.expect("ENDEX");
         fresh.store.delete_audience(fresh.author, id, NOW).await.expect("deleted");
     }
 }

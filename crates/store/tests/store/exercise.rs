@@ -3,7 +3,7 @@
 use crate::fresh::{Fresh, NOW, id_of, rule};
 use domain::{
     Actor, BroadcastState, Choice, ExerciseId, ExerciseState, InjectState, Nature, Question, QuestionKind,
-    Questionnaire, Rule,
+    Questionnaire, Role, Rule,
 };
 use std::time::Duration;
 use store::{NewExercise, NewInject, ReleasePolicy};
@@ -92,6 +92,63 @@ async fn an_exercise_moves_only_as_it_can() {
         let ended = fresh.store.exercise(id).await.expect("read").expect("it exists");
         assert_eq!(ended.started_at, Some(NOW.plus(Duration::from_secs(3))), "STARTEX is given once");
         assert_eq!(ended.ended_at, Some(NOW.plus(Duration::from_secs(7))));
+    }
+}
+
+async fn inject_states(fresh: &Fresh, id: ExerciseId) -> Vec<InjectState> {
+    fresh.store.injects(id).await.expect("read").iter().map(|inject| inject.state).collect()
+}
+
+#[tokio::test]
+async fn an_exercise_that_does_not_run_is_ended_for_good_with_all_that_did_not_leave() {
+    use ExerciseState as S;
+    for fresh in Fresh::each().await {
+        let viewer = fresh.staff("v@example.jp", Role::Viewer).await;
+        let store = &fresh.store;
+        let id = exercise(&fresh, "key").await;
+        let refused = store.end_exercise(viewer, id, NOW).await.expect_err("refused");
+        assert_eq!(rule(&refused), Some(Rule::Role));
+        store.move_exercise(fresh.author, id, S::Running, NOW).await.expect("STARTEX");
+        let first = store.injects(id).await.expect("read").remove(0);
+        let notice = store.prepare_inject(&first, &fresh.notice("n"), NOW).await.expect("prepared");
+        let refused = store.end_exercise(fresh.author, id, NOW).await.expect_err("refused");
+        assert_eq!(rule(&refused), Some(Rule::State), "it runs");
+        assert_eq!(fresh.broadcast(notice).await.state, BroadcastState::Draft);
+
+        store.move_exercise(fresh.author, id, S::Stopped, NOW).await.expect("stopped");
+        store.end_exercise(fresh.author, id, NOW).await.expect("ended");
+        let ended = store.exercise(id).await.expect("read").expect("it exists");
+        assert_eq!((ended.state, ended.ended_at), (S::Ended, Some(NOW)));
+        assert_eq!(inject_states(&fresh, id).await, [InjectState::Missed; 2]);
+        assert_eq!(fresh.broadcast(notice).await.state, BroadcastState::Expired);
+        for again in [
+            store.end_exercise(fresh.author, id, NOW).await,
+            store.move_exercise(fresh.author, id, S::Running, NOW).await,
+        ] {
+            assert_eq!(rule(&again.expect_err("refused")), Some(Rule::State));
+        }
+
+        let planned = exercise(&fresh, "planned").await;
+        store.end_exercise(fresh.author, planned, NOW).await.expect("ended");
+        let ended = store.exercise(planned).await.expect("read").expect("it exists");
+        assert_eq!((ended.state, ended.started_at), (S::Ended, None));
+    }
+}
+
+#[tokio::test]
+async fn what_an_exercise_released_goes_its_way_after_the_end() {
+    for fresh in Fresh::each().await {
+        let id = exercise(&fresh, "key").await;
+        fresh.store.move_exercise(fresh.author, id, ExerciseState::Running, NOW).await.expect("STARTEX");
+        let first = fresh.store.injects(id).await.expect("read").remove(0);
+        let notice = fresh.store.prepare_inject(&first, &fresh.notice("n"), NOW).await.expect("prepared");
+        fresh.store.move_exercise(fresh.author, id, ExerciseState::Stopped, NOW).await.expect("stopped");
+        fresh.freeze(notice, &crate::fresh::members(2), crate::fresh::SIGNED).await;
+        fresh.sign(fresh.approver, notice).await.expect("signed");
+        let _approved = fresh.release(notice).await.expect("by a coordinator");
+        fresh.store.end_exercise(fresh.author, id, NOW).await.expect("ended");
+        assert_eq!(inject_states(&fresh, id).await, [InjectState::Released, InjectState::Missed]);
+        assert_eq!(fresh.broadcast(notice).await.state, BroadcastState::Sending);
     }
 }
 

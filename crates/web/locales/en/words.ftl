@@ -147,6 +147,7 @@ finding-link-scheme = The link { $link } is not http or https.
 finding-link-host = The link { $link } leads away from { $own }.
 finding-link-added = The link to the person's own page is added below the text.
 finding-no-recipients = Nobody would receive this notice.
+finding-audience-gone = There is no audience “{ $audience }” any more. Change the notice and choose another.
 finding-held = { $held } people are held and will receive nothing ({ $reasons }).
 finding-audience-change = Since last time (broadcast { $broadcast }, { $previous } people): { $joined } joined, { $left } left, { $never_mailed } were never written to.
 finding-audience-unusual = Other people than last time (broadcast { $broadcast }, { $previous } people): { $joined } joined, { $left } left, { $never_mailed } were never written to. Check the roster and its year. Two approvers have to sign.

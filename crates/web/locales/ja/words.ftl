@@ -147,6 +147,7 @@ finding-link-scheme = リンク { $link } は http または https ではあり�
 finding-link-host = リンク { $link } は { $own } 以外へ導きます。
 finding-link-added = 本文の下に、一人ひとりの回答ページへのリンクを付けます。
 finding-no-recipients = 送る相手がいません。
+finding-audience-gone = 配信対象「{ $audience }」は、もうありません。「内容を直す」を開き、配信対象を選び直してください。
 finding-held = { $held }人を保留にします。この人たちには届きません（{ $reasons }）。
 finding-audience-change = 前回（お知らせ{ $broadcast }、{ $previous }人）から、{ $joined }人増え、{ $left }人減りました。一度も送ったことのない人は{ $never_mailed }人です。
 finding-audience-unusual = 送る相手が前回（お知らせ{ $broadcast }、{ $previous }人）と大きく違います。{ $joined }人増え、{ $left }人減り、一度も送ったことのない人が{ $never_mailed }人います。名簿と年度を確かめてください。承認者が2人必要です。

@@ -23,8 +23,8 @@ use store::{
 };
 use warp::{Filter, http::StatusCode, reply::Response};
 
-/// Each row has four fields; a form has at most two hundred.
-const ROWS_MAX: usize = 30;
+/// As many as an audience has conditions; each row has four of the fields that a form can have.
+const ROWS_MAX: usize = 50;
 /// Names shown of each kind of difference.
 const NAMES: u32 = 20;
 /// More uses of an audience than a society has drills in a few years.
@@ -108,7 +108,8 @@ async fn page_of(call: &Call, id: AudienceId, mistake: Option<String>) -> Result
         uses: uses.iter().map(|broadcast| use_view(call, broadcast)).collect(),
         differences: differences(call, fitting(call, &audience.filter), &earlier).await?,
         clauses: clauses(&rows_from(&audience.filter)),
-        change: change_of(call, audience, mistake).await?,
+        change: change_of(call, audience, mistake.is_some()).await?,
+        mistake,
     };
     Ok(html(&page))
 }
@@ -116,14 +117,14 @@ async fn page_of(call: &Call, id: AudienceId, mistake: Option<String>) -> Result
 async fn change_of(
     call: &Call,
     audience: SavedAudience,
-    mistake: Option<String>,
+    typed: bool,
 ) -> Result<Option<ChangeAudience>, Fault> {
     if !call.role().may_import() || audience.name == EVERYBODY {
         return Ok(None);
     }
     let OpenUses { broadcasts, exercises } = call.app.web.store.open_uses_of_audience(&audience.name).await?;
-    let name = if mistake.is_some() { call.form.get("name").to_owned() } else { audience.name };
-    Ok(Some(ChangeAudience { id: audience.id, name, mistake, broadcasts, exercises }))
+    let name = if typed { call.form.get("name").to_owned() } else { audience.name };
+    Ok(Some(ChangeAudience { id: audience.id, name, broadcasts, exercises }))
 }
 
 async fn rename(call: Call, id: AudienceId) -> Result<Response, Fault> {
@@ -131,6 +132,7 @@ async fn rename(call: Call, id: AudienceId) -> Result<Response, Fault> {
     let (store, name) = (&call.app.web.store, call.form.get("name"));
     match registry::rename_audience(store, actor, id, name, call.app.now()).await {
         Ok(_) => Ok(reply::see_other(&format!("/audiences/{id}?said=audience-renamed"))),
+        Err(AudienceError::Store(StoreError::NotFound { .. })) => Ok(gone()),
         Err(error) => {
             let mistake = mistake(call.texts(), error)?;
             Ok(unusable(page_of(&call, id, Some(mistake)).await?))
@@ -152,8 +154,16 @@ async fn confirm(call: Call, id: AudienceId) -> Result<Response, Fault> {
 
 async fn delete(call: Call, id: AudienceId) -> Result<Response, Fault> {
     let actor = may_import(&call)?;
-    call.app.web.store.delete_audience(actor, id, call.app.now()).await?;
-    Ok(reply::see_other("/audiences?said=audience-deleted"))
+    match call.app.web.store.delete_audience(actor, id, call.app.now()).await {
+        Ok(()) => Ok(reply::see_other("/audiences?said=audience-deleted")),
+        Err(StoreError::NotFound { .. }) => Ok(gone()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Somebody was faster; its page, where a fault would lead back to, is gone too.
+fn gone() -> Response {
+    reply::see_other("/audiences?said=audience-gone")
 }
 
 async fn find(call: &Call, id: AudienceId) -> Result<SavedAudience, Fault> {
@@ -388,7 +398,7 @@ async fn fields(call: &Call) -> Result<Vec<(String, String)>, Fault> {
     let t = call.texts();
     let own = |key: &str| (key.to_owned(), field_label(t, key));
     let free = call.app.web.store.member_fields().await?;
-    let free = free.into_iter().map(|(name, kind)| {
+    let free = free.into_iter().filter(|(name, _)| registry::can_be_asked_for(name)).map(|(name, kind)| {
         let label = of_kind(t, &name, kind);
         (name, label)
     });

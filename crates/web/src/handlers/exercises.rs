@@ -1,4 +1,4 @@
-//! The situation page of an exercise, its start and stop, and what came of it.
+//! The situation page of an exercise, its start, stop and end, and what came of it.
 
 use super::{
     Fault,
@@ -36,6 +36,8 @@ pub(crate) async fn show(call: Call, id: ExerciseId) -> Result<Response, Fault> 
         may_start: call.role().may_author()
             && matches!(exercise.state, ExerciseState::Planned | ExerciseState::Stopped),
         may_stop: call.role().may_stop() && exercise.state == ExerciseState::Running,
+        may_end: call.role().may_stop()
+            && matches!(exercise.state, ExerciseState::Planned | ExerciseState::Stopped),
         start_label: t.word("start-do", exercise.nature),
         has_answers: !situation.asked.is_empty(),
         answers: situation.answers(t),
@@ -74,6 +76,12 @@ pub(crate) async fn start(call: Call, id: ExerciseId) -> Result<Response, Fault>
 pub(crate) async fn stop(call: Call, id: ExerciseId) -> Result<Response, Fault> {
     halt(&call, id).await?;
     Ok(reply::see_other(&format!("/exercises/{id}?said=stopped")))
+}
+
+/// Ends for good what does not run.
+pub(crate) async fn end(call: Call, id: ExerciseId) -> Result<Response, Fault> {
+    call.app.web.store.end_exercise(actor(&call)?, id, call.app.now()).await?;
+    Ok(reply::see_other(&format!("/exercises/{id}?said=ended")))
 }
 
 /// After-action figures.

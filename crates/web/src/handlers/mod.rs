@@ -128,6 +128,8 @@ fn staff(routes: &mut Routes) {
     routes.add(post("exercises.start", "/exercises/{id}/start", Door::Staff), path, exercises::start);
     let path = warp::path!("exercises" / ExerciseId / "stop");
     routes.add(post("exercises.stop", "/exercises/{id}/stop", Door::Staff), path, exercises::stop);
+    let path = warp::path!("exercises" / ExerciseId / "end");
+    routes.add(post("exercises.end", "/exercises/{id}/end", Door::Staff), path, exercises::end);
     let path = warp::path!("replies").map(|| ());
     routes.add(get("replies", "/replies", Door::Staff), path, replies::list);
     let path = warp::path!("replies" / "events").map(|| ());
@@ -180,7 +182,7 @@ fn shell(call: &Call, title: String) -> Shell {
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 29] = [
+const SAYINGS: [&str; 31] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -195,6 +197,7 @@ const SAYINGS: [&str; 29] = [
     "cancelled",
     "settled",
     "started",
+    "ended",
     "read",
     "suppressed",
     "declined",
@@ -204,6 +207,7 @@ const SAYINGS: [&str; 29] = [
     "audience-saved",
     "audience-renamed",
     "audience-deleted",
+    "audience-gone",
     "imported",
     "import-confirmed",
     "import-dropped",

@@ -52,7 +52,6 @@ pub(crate) struct ChangeAudience {
     pub(crate) id: AudienceId,
     /// What stands in the field.
     pub(crate) name: String,
-    pub(crate) mistake: Option<String>,
     /// Neither is possible before these are released or over.
     pub(crate) broadcasts: Vec<BroadcastId>,
     pub(crate) exercises: Vec<ExerciseId>,
@@ -74,8 +73,10 @@ pub(crate) struct AudiencePage {
     pub(crate) differences: String,
     /// What the form for a new audience begins with; empty where it has no room.
     pub(crate) clauses: Vec<ClauseRows>,
-    /// For those who may.
+    /// For those who may; an audience with uses keeps its name.
     pub(crate) change: Option<ChangeAudience>,
+    /// In the new name.
+    pub(crate) mistake: Option<String>,
 }
 
 /// `/audiences/{id}/delete`: which one, before anything is deleted.

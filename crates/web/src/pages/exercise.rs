@@ -19,6 +19,7 @@ pub(crate) struct ExercisePage {
     pub(crate) chip: &'static str,
     pub(crate) may_start: bool,
     pub(crate) may_stop: bool,
+    pub(crate) may_end: bool,
     pub(crate) start_label: String,
     /// There is something to answer.
     pub(crate) has_answers: bool,

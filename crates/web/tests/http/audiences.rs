@@ -159,6 +159,9 @@ async fn an_audience_is_renamed_and_deleted_once_nothing_waits_for_it() {
     for (wrong, said) in [(name(" "), "60文字以内"), (name("all"), "同じ名前の配信対象")] {
         let refused = site.post_as(&browser, &rename, &wrong).await;
         assert!(refused.status == 422 && refused.body.contains(said), "{said}: {}", refused.body);
+        let before_the_conditions = refused.body.split("<section").next().expect("a page");
+        assert!(before_the_conditions.contains(said), "{said}: {}", refused.body);
+        assert!(refused.body.contains("aria-invalid=\"true\""), "{}", refused.body);
     }
     let renamed = site.post_as(&browser, &rename, &name("支部")).await;
     assert_eq!(renamed.headers["location"], format!("{place}?said=audience-renamed"));
@@ -173,6 +176,60 @@ async fn an_audience_is_renamed_and_deleted_once_nothing_waits_for_it() {
     assert_eq!(deleted.headers["location"], "/audiences?said=audience-deleted");
     assert_eq!(site.get_as(&browser, &place).await.status, 404);
     assert_eq!(site.get_as(&browser, "/audiences/1/delete").await.status, 409, "everybody stays");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn an_audience_that_a_notice_went_to_keeps_its_name_and_may_be_deleted_by_two() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let place = saved(&site, &browser, "本部", &row("and", "facility", "is", "第0病院")).await;
+    let (rename, delete) = (format!("{place}/rename"), format!("{place}/delete"));
+    assert!(site.get_as(&browser, &place).await.body.contains(&rename), "nothing went to it yet");
+    let sent = format!("UPDATE broadcast SET audience = '{{\"named\":\"本部\"}}' WHERE id = {}", site.sent);
+    site.store.connection().execute_unprepared(&sent).await.expect("updated");
+    let page = site.get_as(&browser, &place).await.body;
+    assert!(!page.contains(&rename) && page.contains(&delete), "{page}");
+    assert!(page.contains("名前は変えられません") && page.contains("この条件をもとに新しく作る"), "{page}");
+    let name = format!("name={}", encode("支部"));
+    assert_eq!(site.post_as(&browser, &rename, &name).await.status, 409);
+    assert!(site.store.audience("本部").await.expect("read").is_some());
+
+    let deleted = site.post_as(&browser, &delete, "").await;
+    assert_eq!(deleted.headers["location"], "/audiences?said=audience-deleted");
+    for late in [&delete, &rename] {
+        let gone = site.post_as(&browser, late, &name).await;
+        assert_eq!((gone.status, gone.headers["location"].as_str()), (303, "/audiences?said=audience-gone"));
+    }
+    let list = site.get_as(&browser, "/audiences?said=audience-gone").await.body;
+    assert!(list.contains("すでに削除されています"), "{list}");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn all_conditions_that_an_audience_can_have_fit_into_the_form() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let rows: Vec<String> = (0..50)
+        .map(|n| row(if n == 0 { "and" } else { "or" }, "facility", "is", &format!("第{n}病院")))
+        .collect();
+    let page = form(&site, &browser, &rows, "count").await;
+    assert!(page.contains("50 <small>"), "{page}");
+    let place = saved(&site, &browser, "全部", &format!("{}&compare=", rows.join("&"))).await;
+    assert!(site.get_as(&browser, &place).await.body.contains("この条件をもとに新しく作る"));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn the_form_offers_fields_that_can_be_asked_for_only() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let fields = "INSERT INTO member_field (name, kind) VALUES ('勤務形態', 'text'), ('施設名', 'text'), \
+                  ('年度', 'text')";
+    site.store.connection().execute_unprepared(fields).await.expect("inserted");
+    let page = site.get_as(&browser, "/audiences/new").await.body;
+    assert!(page.contains("value=\"勤務形態\"") && page.contains("value=\"facility\""), "{page}");
+    assert!(!page.contains("value=\"施設名\"") && !page.contains("value=\"年度\""), "{page}");
     site.end().await;
 }
 

@@ -298,6 +298,28 @@ async fn everything_stops_from_one_page() {
 }
 
 #[tokio::test]
+async fn a_stopped_exercise_is_ended_from_its_page() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let page = format!("/exercises/{}", site.exercise);
+    let end = format!("{page}/end");
+    assert!(!site.get_as(&browser, &page).await.body.contains(&end), "it runs");
+    assert_eq!(site.post_as(&browser, &end, "").await.status, 409);
+    assert_eq!(site.post_as(&browser, &format!("{page}/stop"), "").await.status, 303);
+    let viewer = site.sign_in(Role::Viewer).await;
+    assert!(!site.get_as(&viewer, &page).await.body.contains(&end));
+    let stopped = site.get_as(&browser, &page).await.body;
+    assert!(stopped.contains(&end) && stopped.contains("元に戻せません"), "{stopped}");
+    let ended = site.post_as(&browser, &end, "").await;
+    assert_eq!(ended.headers["location"], format!("{page}?said=ended"));
+    let shown = site.get_as(&browser, &ended.headers["location"]).await.body;
+    assert!(shown.contains("訓練を終了しました") && !shown.contains(&format!("{page}/start")), "{shown}");
+    let exercise = site.store.exercise(site.exercise).await.expect("read").expect("there");
+    assert_eq!(exercise.state, domain::ExerciseState::Ended);
+    site.end().await;
+}
+
+#[tokio::test]
 async fn a_live_page_streams_fragments_and_ends_with_the_service() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let browser = site.sign_in(Role::Viewer).await;

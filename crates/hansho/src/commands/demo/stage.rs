@@ -341,7 +341,7 @@ async fn plan_exercise(installation: &Installation, pace: Pace) -> Result<Exerci
     let coordinator = find(installation, CAST[0].0).await?;
     let plan = parse_plan(&text, coordinator.id, "demo".to_owned())?;
     let actor = Actor::Staff { id: coordinator.id, role: coordinator.role };
-    Ok(installation.store.create_exercise(actor, &plan, installation.clock.now()).await?)
+    Ok(installation.desk.plan_exercise(actor, &plan).await?)
 }
 
 /// What simulated members answer, by the fields the page asks for.
