@@ -25,16 +25,18 @@ async fn a_person_is_taken_out_erased_and_readmitted() {
     assert_eq!(data["mails"], json!([]));
 
     // Withdrawn, an erasure leaves what kept notices from the person before.
-    let nothing_sent = async |arguments: &[&str]| {
+    let decided = async |arguments: &[&str]| {
         let call = [&["member", "suppress", "m0001"], arguments].concat();
-        society.hansho(&call).await.done()["suppressed"].clone()
+        let told = society.hansho(&call).await.done();
+        json!([told["done"], told["left"], told["suppressed"]])
     };
-    assert_eq!(nothing_sent(&[]).await, "office");
+    assert_eq!(decided(&[]).await, json!(["suppressed", ["office"], "office"]));
     let _asked = society.hansho(&["member", "erase", "m0001", "--yes"]).await.done();
     let shown = society.hansho(&["member", "show", "m0001"]).await.done();
     assert_eq!(shown["suppressed"], "erasure");
-    assert_eq!(nothing_sent(&["--lift"]).await, "office");
-    assert_eq!(nothing_sent(&["--lift"]).await, json!(null));
+    assert_eq!(decided(&["--lift"]).await, json!(["erasure-withdrawn", ["office"], "office"]));
+    assert_eq!(decided(&["--lift"]).await, json!(["lifted", [], null]));
+    assert_eq!(decided(&["--lift"]).await, json!(["nothing-to-lift", [], null]));
     let waiting = society.hansho(&["member", "erase", "m0001", "--yes"]).await.done();
     assert_eq!((&waiting["done"], &waiting["waits_for"]), (&json!(false), &json!([notice.id()])));
     assert_eq!(society.hansho(&["member", "show", "m0001"]).await.code, 0, "nothing is gone yet");

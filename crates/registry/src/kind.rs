@@ -36,7 +36,8 @@ pub(crate) fn said(kind: FieldKind, kept: &str) -> Option<String> {
     }
 }
 
-/// `1200` of `1,200`, `¥1,200` or `1200.0`. A comma that parts no thousands may be a decimal one.
+/// `1200` of `1,200`, `¥1,200` or `1200.0`. A comma that parts no thousands may be a decimal one; a zero
+/// before other digits is part of a telephone number or a postal code, which would lose it.
 fn number(text: &str) -> Option<String> {
     let amount = text.strip_prefix(YEN).unwrap_or(text);
     let unsigned = amount.strip_prefix(MINUS);
@@ -55,13 +56,12 @@ fn number(text: &str) -> Option<String> {
     if !are_digits(first) || !are_digits(&whole) || !are_digits(fraction) {
         return None;
     }
-    let whole = match whole.trim_start_matches('0') {
-        "" => "0",
-        digits => digits,
-    };
+    if whole.len() > 1 && whole.starts_with('0') {
+        return None;
+    }
     let fraction = fraction.trim_end_matches('0');
     let point = if fraction.is_empty() { "" } else { "." };
-    let minus = if unsigned.is_some() && (whole, fraction) != ("0", "") { "-" } else { "" };
+    let minus = if unsigned.is_some() && (whole.as_str(), fraction) != ("0", "") { "-" } else { "" };
     Some(format!("{minus}{whole}{point}{fraction}"))
 }
 
@@ -83,7 +83,9 @@ mod tests {
             ("－3", "-3"),
             ("−3", "-3"),
             ("1.50", "1.5"),
-            (" 007.0 ", "7"),
+            (" 7.0 ", "7"),
+            ("0", "0"),
+            ("0.5", "0.5"),
             ("-0.0", "0"),
             ("-0.5", "-0.5"),
         ] {
@@ -111,6 +113,11 @@ mod tests {
             "1 200",
             "NaN",
             "03-1234-5678",
+            "09012345678",
+            "０１２０",
+            "0,123",
+            "-007.0",
+            "00",
         ] {
             assert_eq!(value_of(FieldKind::Number, text), None, "{text}");
         }

@@ -15,7 +15,9 @@ pub struct PersonalData {
     pub member: MemberRecord,
     pub fiscal_years: Vec<i32>,
     pub on_test_roster_since: Option<String>,
-    pub suppressed: Vec<SuppressionRecord>,
+    /// What holds now, at the address that the registry has.
+    pub suppressed: Option<SuppressionRecord>,
+    pub suppressions: Vec<SuppressionRecord>,
     pub notices: Vec<NoticeRecord>,
     pub answers: Vec<AnswerLine>,
     pub requests: Vec<RequestLine>,
@@ -119,12 +121,15 @@ impl PersonalData {
     ) -> Result<Option<Self>, ReportError> {
         let Some(known) = store.member(member).await? else { return Ok(None) };
         let suppressions = store.suppressions_of(member).await?;
+        let address = known.member.data.address.as_ref();
+        let suppressed = suppressions.iter().find(|found| found.holds_for(address)).cloned();
         Ok(Some(Self {
             exported_at: now.to_rfc3339(),
             fiscal_years: known.years.iter().map(|year| year.get()).collect(),
             member: member_record(known),
             on_test_roster_since: store.on_test_roster_since(member).await?.map(Timestamp::to_rfc3339),
-            suppressed: suppressions.into_iter().map(suppression_record).collect(),
+            suppressed: suppressed.map(suppression_record),
+            suppressions: suppressions.into_iter().map(suppression_record).collect(),
             notices: notices(store, member).await?,
             answers: store.answers_of(member).await?.into_iter().map(answer_line).collect(),
             requests: store.requests_of(member).await?.into_iter().map(request_line).collect(),

@@ -132,10 +132,14 @@ async fn it_is_a_document_without_a_mail_too() {
 async fn it_says_everything_that_keeps_notices_from_the_person() {
     for house in House::each().await {
         let (office, now) = (Actor::LocalEngineer, SystemClock.now());
+        let document = written(PersonalDocument::new(&house.read(None).await, None)).await;
+        assert_eq!((&document["suppressed"], &document["suppressions"]), (&json!(null), &json!([])));
         house.store.suppress(office, house.member, now).await.expect("suppressed");
         assert!(house.store.ask_erasure(office, house.member, now).await.expect("asked"));
-        let data = house.read(None).await;
-        let kinds: Vec<&str> = data.suppressed.iter().map(|found| found.kind.as_str()).collect();
+        let document = written(PersonalDocument::new(&house.read(None).await, None)).await;
+        assert_eq!(document["suppressed"]["kind"], "erasure", "what holds now");
+        let all = document["suppressions"].as_array().expect("a list");
+        let kinds: Vec<&Value> = all.iter().map(|found| &found["kind"]).collect();
         assert_eq!(kinds, ["erasure", "office"]);
     }
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use domain::{Actor, FiscalYear};
 use indicatif::{ProgressBar, ProgressStyle};
 use registry::{
-    COLUMN_MEANINGS, ImportMode, ImportReport, Planner, Progress, RosterFile, apply, heading_key, is_meaning,
+    COLUMN_MEANINGS, ImportMode, ImportReport, Planner, Progress, RosterFile, apply, check_meaning,
+    heading_key, is_meaning,
 };
 use std::{collections::BTreeMap, fmt::Write, fs::File, path::Path};
 use store::StoreError;
@@ -86,6 +87,10 @@ fn meanings(columns: &[String]) -> Result<BTreeMap<String, String>> {
         if heading.trim().is_empty() || !(meaning.is_empty() || is_meaning(meaning)) {
             bail!("--column is HEADING=MEANING; meanings are: {}", COLUMN_MEANINGS.join(" "));
         }
+        // Whatever it is called, a heading's meaning can be forgotten.
+        if !meaning.is_empty() {
+            check_meaning(heading, meaning)?;
+        }
         meanings.insert(heading_key(heading), meaning.to_owned());
     }
     Ok(meanings)
@@ -143,11 +148,7 @@ pub(crate) fn show_report(report: &ImportReport) -> String {
     };
     let columns: Vec<String> = report.columns.iter().map(column).collect();
     let _infallible = writeln!(out, "columns: {}", columns.join(", "));
-    if !report.folded.is_empty() {
-        let folded: Vec<String> = report.folded.iter().map(|(field, n)| format!("{field} {n}")).collect();
-        let _infallible =
-            writeln!(out, "written in another way (width, kana, spaces, eras): {}", folded.join(", "));
-    }
+    show_cells(&mut out, report);
     if report.shared_addresses > 0 {
         let _infallible = writeln!(out, "families that share a mailbox: {}", report.shared_addresses);
     }
@@ -168,6 +169,24 @@ pub(crate) fn show_report(report: &ImportReport) -> String {
         );
     }
     out
+}
+
+fn show_cells(out: &mut String, report: &ImportReport) {
+    if !report.folded.is_empty() {
+        let folded: Vec<String> = report.folded.iter().map(|(field, n)| format!("{field} {n}")).collect();
+        let _infallible =
+            writeln!(out, "written in another way (width, kana, spaces, eras): {}", folded.join(", "));
+    }
+    for (field, n) in &report.unreadable {
+        let kind = report.kinds.get(field).copied().unwrap_or_default();
+        let column = report.columns.iter().find(|(_, word)| word == field);
+        let heading = column.map_or(field.as_str(), |(heading, _)| heading.trim());
+        let _infallible = writeln!(
+            out,
+            "careful: {field} is left empty for {n} members, for their cells cannot be read as a {kind}; \
+             --column '{heading}=text' takes them as they are"
+        );
+    }
 }
 
 fn show_rest(out: &mut String, total: u64) {

@@ -41,6 +41,26 @@ struct MemberView {
     history: Vec<HistoryRow>,
 }
 
+/// What was just decided about what is sent to a member.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Decided {
+    Suppressed,
+    /// What stood beside it stands on.
+    ErasureWithdrawn,
+    Lifted,
+    NothingToLift,
+}
+
+#[derive(Serialize)]
+struct SuppressView {
+    done: Decided,
+    /// Everything that keeps notices from the member now.
+    left: Vec<RequestKind>,
+    #[serde(flatten)]
+    view: MemberView,
+}
+
 #[derive(Serialize)]
 struct HistoryRow {
     broadcast: i64,
@@ -67,16 +87,8 @@ pub(super) async fn run(installation: &Installation, command: MemberCommand, for
             format.print(&view, show_member)
         }
         MemberCommand::Suppress { member_no, lift } => {
-            let (store, now) = (&installation.store, installation.clock.now());
-            let member = find(installation, &member_no).await?.member.id;
-            if !lift {
-                store.suppress(actor, member, now).await?;
-            } else if !store.withdraw_erasure(actor, member, now).await? {
-                // What stood before an erasure is lifted by a word of its own.
-                store.lift_suppression(actor, member, now).await?;
-            }
-            let view = view(installation, &member_no).await?;
-            format.print(&view, show_member)
+            let decided = suppress(installation, actor, &member_no, lift).await?;
+            format.print(&decided, show_decided)
         }
         MemberCommand::Export { member_no, out } => {
             privacy::export(installation, actor, &member_no, out.as_deref(), format).await
@@ -89,6 +101,31 @@ pub(super) async fn run(installation: &Installation, command: MemberCommand, for
         }
         MemberCommand::Test(command) => test_roster(installation, actor, command, format).await,
     }
+}
+
+/// Sends nothing more, or takes one step back: what stood before an erasure is lifted by a word of its own.
+async fn suppress(
+    installation: &Installation,
+    actor: Actor,
+    member_no: &str,
+    lift: bool,
+) -> Result<SuppressView> {
+    let (store, now) = (&installation.store, installation.clock.now());
+    let member = find(installation, member_no).await?.member;
+    let done = if !lift {
+        store.suppress(actor, member.id, now).await?;
+        Decided::Suppressed
+    } else if store.withdraw_erasure(actor, member.id, now).await? {
+        Decided::ErasureWithdrawn
+    } else if store.lift_suppression(actor, member.id, now).await? {
+        Decided::Lifted
+    } else {
+        Decided::NothingToLift
+    };
+    let mut left = store.suppressions_of(member.id).await?;
+    left.retain(|found| found.holds_for(member.data.address.as_ref()));
+    let left = left.into_iter().map(|found| found.kind).collect();
+    Ok(SuppressView { done, left, view: view(installation, member_no).await? })
 }
 
 pub(super) async fn find(installation: &Installation, member_no: &str) -> Result<MemberWithYears> {
@@ -164,6 +201,20 @@ fn show_list(list: &MemberList) -> String {
         );
     }
     out
+}
+
+fn show_decided(decided: &SuppressView) -> String {
+    let done = match decided.done {
+        Decided::Suppressed => "nothing is sent to this member any more",
+        Decided::ErasureWithdrawn => "the erasure is withdrawn",
+        Decided::Lifted => "what kept notices from this member is lifted",
+        Decided::NothingToLift => "nothing was changed: there is nothing to lift",
+    };
+    let mut out = format!("{done}\n");
+    if let (Decided::ErasureWithdrawn, Some(kind)) = (decided.done, decided.left.first()) {
+        let _infallible = writeln!(out, "still nothing is sent ({kind}); --lift once more lifts that");
+    }
+    out + &show_member(&decided.view)
 }
 
 fn show_member(view: &MemberView) -> String {

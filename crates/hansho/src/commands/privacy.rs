@@ -9,7 +9,7 @@ use report::{PersonalData, PersonalDocument};
 use serde::Serialize;
 use std::{
     fmt::Write,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -57,8 +57,11 @@ pub(super) async fn export(
     installation.store.record(actor, "member-exported", object, now).await?;
     let Some(path) = out else { return write(document, io::stdout().lock()).await };
     let file = new_private(path)?;
-    write(document, &file).await?;
-    file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display()))?;
+    let written = match write(document, &file).await {
+        Ok(()) => file.sync_all().with_context(|| format!("{} cannot be written to the end", path.display())),
+        Err(problem) => Err(problem),
+    };
+    written.map_err(|problem| without_the_part(path, problem))?;
     format.print(&Exported { file: path.to_owned() }, |made| format!("written to {}", made.file.display()))
 }
 
@@ -67,6 +70,17 @@ async fn write(mut document: PersonalDocument<'_>, mut out: impl io::Write) -> R
         out.write_all(piece.as_bytes())?;
     }
     Ok(out.flush()?)
+}
+
+/// A part of a document holds a person's data, and stands in the way of the next try.
+fn without_the_part(path: &Path, problem: anyhow::Error) -> anyhow::Error {
+    match fs::remove_file(path) {
+        Ok(()) => problem,
+        Err(left) => {
+            let path = path.display();
+            problem.context(format!("{path} holds a part of the data and cannot be removed ({left})"))
+        }
+    }
 }
 
 /// Asks for it and does it at once where nothing stands in the way; without `yes` only says what.

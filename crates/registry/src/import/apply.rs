@@ -61,13 +61,19 @@ fn refusal(import: &Import, report: &ImportReport) -> Option<Refusal> {
         return Some(Refusal::new(Rule::Import, "no row of the file can be taken", way_on));
     }
     if report.needs_second_person && import.confirmed_by.is_none() {
+        let emptied = report.unreadable.iter().map(|(field, n)| format!(", {field} of {n} would be empty"));
         let text = format!(
-            "{} members of {} would leave, {} would not be active any more, {} would get another address",
-            report.left, report.fiscal_year, report.deactivated, report.readdressed
+            "{} members of {} would leave, {} would not be active any more, {} would get another address{}",
+            report.left,
+            report.fiscal_year,
+            report.deactivated,
+            report.readdressed,
+            emptied.collect::<String>()
         );
         let way_on = format!(
-            "check that the file is what it should be (a part of a roster is imported with --mode merge); then \
-             somebody else looks at plan {} in the dashboard and confirms it",
+            "check that the file is what it should be (a part of a roster is imported with --mode merge, and \
+             --column HEADING=text takes a column as texts); then somebody else looks at plan {} in the \
+             dashboard and confirms it",
             import.plan
         );
         return Some(Refusal::new(Rule::FourEyes, text, way_on));

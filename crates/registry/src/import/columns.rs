@@ -99,6 +99,23 @@ pub fn is_meaning(word: &str) -> bool {
     COLUMN_MEANINGS.contains(&word)
 }
 
+/// Whether a heading can have one of [`COLUMN_MEANINGS`].
+///
+/// # Errors
+/// [`ImportError::ReservedColumn`], where it would be a free field under a name that means something else.
+pub fn check_meaning(heading: &str, word: &str) -> Result<(), ImportError> {
+    column_meant(word, heading).map(|_| ())
+}
+
+/// Which of [`COLUMN_MEANINGS`] a heading has as long as nothing is remembered of it; a free field has the kind
+/// that the registry knows. None where the heading cannot be taken.
+#[must_use]
+pub fn automatic_meaning(heading: &str, known: &BTreeMap<String, FieldKind>) -> Option<String> {
+    let column = column_of(heading).ok()?;
+    let Column::Attribute(name, _) = &column else { return Some(column.word()) };
+    Some(known.get(name).copied().unwrap_or_default().to_string())
+}
+
 /// Whether a column's word is the name of a free field.
 pub(super) fn is_free(word: &str) -> bool {
     Column::of_word(word).is_none()
@@ -153,9 +170,22 @@ pub(super) fn read_headings(
 
 /// By one of [`COLUMN_MEANINGS`]; a later version may remember others.
 fn column_meant(word: &str, heading: &str) -> Result<Column, ImportError> {
-    match word.parse::<FieldKind>() {
-        Ok(kind) => Ok(Column::Attribute(field_name(heading)?, Some(kind))),
-        Err(_) => Column::of_word(word).map_or_else(|| column_of(heading), Ok),
+    let Ok(kind) = word.parse::<FieldKind>() else {
+        return Column::of_word(word).map_or_else(|| column_of(heading), Ok);
+    };
+    match column_of(heading)? {
+        Column::Attribute(name, _) => Ok(Column::Attribute(name, Some(kind))),
+        Column::Ignored => Ok(Column::Ignored),
+        // Conditions would find the registry's own field under that name.
+        Column::MemberNo
+        | Column::Name
+        | Column::Kana
+        | Column::Address
+        | Column::Prefecture
+        | Column::Facility
+        | Column::Duty
+        | Column::FiscalYear
+        | Column::Status => Err(ImportError::ReservedColumn { name: shown(heading) }),
     }
 }
 
@@ -192,7 +222,10 @@ fn field_name(heading: &str) -> Result<String, ImportError> {
     if !name.starts_with(char::is_alphabetic) {
         name = format!("c_{name}").chars().take(FIELD_CHARS_MAX).collect();
     }
-    if RESERVED.contains(&name.as_str()) { Err(ImportError::ReservedColumn { name }) } else { Ok(name) }
+    if RESERVED.contains(&name.as_str()) {
+        return Err(ImportError::ReservedColumn { name: shown(heading) });
+    }
+    Ok(name)
 }
 
 /// A heading in a message: bounded, on one line.
@@ -248,20 +281,48 @@ mod tests {
 
     #[test]
     fn a_heading_that_holds_a_kind_is_a_free_field_of_that_kind() {
-        let meanings = [("更新期限", "date"), ("年度", "number"), ("date", "text")];
+        let meanings = [("更新期限", "date"), ("会費", "number"), ("date", "text")];
         let meanings = meanings.map(|(heading, word)| (heading.to_owned(), word.to_owned()));
-        let headings = ["会員番号", "氏名", "メールアドレス", "更新 期限", "年度", "Date"].map(str::to_owned);
+        let headings = ["会員番号", "氏名", "メールアドレス", "更新 期限", "会費", "Date"].map(str::to_owned);
         let columns = read_headings(&headings, &BTreeMap::from(meanings)).expect("columns");
         let field = |name: &str, kind| Column::Attribute(name.to_owned(), Some(kind));
         assert_eq!(
             columns[3..],
             [
                 field("更新_期限", FieldKind::Date),
-                field("年度", FieldKind::Number),
+                field("会費", FieldKind::Number),
                 field("date", FieldKind::Text)
             ]
         );
         assert!(columns[3..].iter().all(|column| is_free(&column.word())), "whatever they are called");
+    }
+
+    #[test]
+    fn a_heading_of_the_registry_s_own_is_no_free_field() {
+        for (heading, word) in [("施設名", "text"), ("年 度", "number"), ("Status", "date"), ("link", "text")]
+        {
+            let reserved = ImportError::ReservedColumn { name: heading.into() };
+            assert_eq!(check_meaning(heading, word), Err(reserved.clone()), "{heading}");
+            let meanings = BTreeMap::from([(heading_key(heading), word.to_owned())]);
+            let headings = ["会員番号", "氏名", "メールアドレス", heading].map(str::to_owned);
+            assert_eq!(read_headings(&headings, &meanings), Err(reserved), "{heading}");
+        }
+        assert_eq!(check_meaning("施設名", "ignore"), Ok(()));
+        assert_eq!(check_meaning("更新期限", "date"), Ok(()));
+    }
+
+    #[test]
+    fn a_heading_says_what_it_means_by_itself() {
+        let known = BTreeMap::from([("更新期限".to_owned(), FieldKind::Date)]);
+        for (heading, word) in [
+            ("会員番号", Some("member_no")),
+            ("ﾒｰﾙｱﾄﾞﾚｽ", Some("address")),
+            ("更新期限", Some("date")),
+            ("備考", Some("text")),
+            ("link", None),
+        ] {
+            assert_eq!(automatic_meaning(heading, &known).as_deref(), word, "{heading}");
+        }
     }
 
     #[test]
@@ -288,7 +349,7 @@ mod tests {
         );
         assert_eq!(
             read("会員番号,氏名,メール,Link"),
-            Err(ImportError::ReservedColumn { name: "link".into() })
+            Err(ImportError::ReservedColumn { name: "Link".into() })
         );
         assert_eq!(read("100,鈴木 花子,hanako＠example.jp"), Err(ImportError::NoHeadings));
         assert_eq!(read(&"x,".repeat(101)), Err(ImportError::TooManyColumns));

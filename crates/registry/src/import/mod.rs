@@ -21,7 +21,7 @@ mod typing;
 mod workbook;
 
 pub use apply::apply;
-pub use columns::{COLUMN_MEANINGS, heading_key, is_meaning};
+pub use columns::{COLUMN_MEANINGS, automatic_meaning, check_meaning, heading_key, is_meaning};
 pub use file::{RosterFile, Source};
 pub use plan::{Excluded, ImportMode, ImportReport, PlanError, Planner, Progress, RowReport};
 pub use row::RowCode;
@@ -102,10 +102,14 @@ pub enum ImportError {
         /// Further right.
         second: String,
     },
-    /// A free column has the name of a field that the product fills in itself.
-    #[error("a column cannot be called {name}: notices use that name for something else")]
+    /// A free column has the name of a field that the product fills in itself, or that the registry has
+    /// as its own.
+    #[error(
+        "a column cannot be called {name} and hold a free field: the registry or notices use that name; \
+         give it another heading, or leave its meaning to us (--column {name}=)"
+    )]
     ReservedColumn {
-        /// The field's name.
+        /// The heading.
         name: String,
     },
     /// Over the limit.

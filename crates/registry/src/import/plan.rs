@@ -7,7 +7,7 @@
 use super::{
     ImportError, RosterFile,
     mailbox::judge,
-    row::{RowCode, RowReader},
+    row::{CellCounts, RowCode, RowReader},
 };
 use crate::fields::{Fields, differences, fields_of, member_of};
 use domain::{
@@ -125,6 +125,10 @@ pub struct ImportReport {
     pub shared_addresses: u64,
     /// Cells written in another way than the file does (width, kana, spaces, eras), by field.
     pub folded: BTreeMap<String, u64>,
+    /// Cells that are no value of their field's kind and leave it empty, by field; plans of earlier
+    /// versions do not tell.
+    #[serde(default)]
+    pub unreadable: BTreeMap<String, u64>,
     /// Rows taken that want a look; the first ten thousand.
     pub notes: Vec<RowReport>,
     /// How many there are.
@@ -246,11 +250,14 @@ fn is_many(some: u64, all: u64) -> bool {
     some > FEW && some * SHARE > all
 }
 
-/// Whether an import takes so many out of the audiences, or moves so many addresses, that a second
-/// person has to look at it.
-fn needs_second_person(tally: &ImportTally, left: u64) -> bool {
+/// Whether an import takes so many out of the audiences, moves so many addresses, or empties one field of
+/// so many, that a second person has to look at it.
+fn needs_second_person(tally: &ImportTally, left: u64, unreadable: &BTreeMap<String, u64>) -> bool {
+    // The first roster of a year finds nobody there: a few cells of it are not many.
+    let members: u64 = tally.members.iter().map(|group| group.3).sum();
     is_many(left + tally.deactivated, tally.of_year)
         || is_many(tally.readdressed, tally.of_year)
+        || unreadable.values().any(|emptied| is_many(*emptied, tally.of_year.max(members)))
         || (left > 0 && tally.nameless > 0)
 }
 
@@ -271,7 +278,7 @@ impl Planning<'_> {
         let known = self.store.member_fields().await?;
         let kinds = file.settle_kinds(&known);
         let (encoding, columns) = (file.encoding().to_owned(), file.columns());
-        let (rows, folded) = self.stage(file, shown).await?;
+        let (rows, counts) = self.stage(file, shown).await?;
         let codes = [RowCode::DuplicateMember, RowCode::LaterRowRejected].map(RowCode::as_str);
         self.store.reject_by_other_rows(self.plan, codes).await?;
         let members = self.compare(rows, shown).await?;
@@ -280,7 +287,7 @@ impl Planning<'_> {
             return Err(ImportError::AddressesMoved { people: moved }.into());
         }
         self.settle_mailboxes().await?;
-        self.report(encoding, columns, kinds, folded).await
+        self.report(encoding, columns, kinds, counts).await
     }
 
     /// Reads the file on a thread of its own while the database takes what was read before.
@@ -288,7 +295,7 @@ impl Planning<'_> {
         &self,
         mut file: RosterFile,
         shown: &mut impl FnMut(Progress),
-    ) -> Result<(u64, BTreeMap<String, u64>), PlanError> {
+    ) -> Result<(u64, CellCounts), PlanError> {
         let about = file.rows_about();
         let (batches, mut incoming) = mpsc::channel::<Vec<StagedRow>>(BATCHES_AHEAD);
         let mut reader = RowReader::new(file.columns.clone(), self.fiscal_year);
@@ -300,7 +307,7 @@ impl Planning<'_> {
             });
             // Whoever does not listen any more has failed, and says so.
             let _heard = read.is_ok() && batches.blocking_send(batch).is_ok();
-            read.map(|()| reader.folded)
+            read.map(|()| reader.counts)
         });
         let mut rows = 0;
         let anybody_erased = self.store.is_anybody_erased().await?;
@@ -312,8 +319,8 @@ impl Planning<'_> {
             self.store.stage_rows(self.plan, &batch).await?;
             shown(Progress::Reading(rows, about));
         }
-        let folded = reading.await.map_err(|lost| ImportError::Unreadable { why: lost.to_string() })??;
-        Ok((rows, folded))
+        let counts = reading.await.map_err(|lost| ImportError::Unreadable { why: lost.to_string() })??;
+        Ok((rows, counts))
     }
 
     /// Whoever was erased comes back by a decision only, never by a file.
@@ -461,7 +468,7 @@ impl Planning<'_> {
         encoding: String,
         columns: Vec<(String, String)>,
         kinds: BTreeMap<String, FieldKind>,
-        folded: BTreeMap<String, u64>,
+        counts: CellCounts,
     ) -> Result<ImportReport, PlanError> {
         let tally = self.store.import_tally(self.plan, self.fiscal_year).await?;
         let count = |change: &str| -> u64 {
@@ -485,13 +492,14 @@ impl Planning<'_> {
             kinds,
             excluded: excluded(&tally),
             shared_addresses: tally.shared,
-            folded,
+            folded: counts.folded,
             notes: self.told(ImportLines::Noted).await?,
             notes_total: self.store.noted_rows(self.plan).await?,
             nameless: tally.nameless,
             deactivated: tally.deactivated,
             readdressed: tally.readdressed,
-            needs_second_person: needs_second_person(&tally, left),
+            needs_second_person: needs_second_person(&tally, left, &counts.unreadable),
+            unreadable: counts.unreadable,
         })
     }
 

@@ -169,18 +169,26 @@ fn unreadable(kind: &str, field: &str) -> String {
     format!("the {kind}{place} cannot be read; the field is left empty")
 }
 
-/// Reads rows of one file, and counts which cells it wrote in another way than the file does.
+/// What became of cells, by field.
+#[derive(Debug, Default)]
+pub(super) struct CellCounts {
+    /// Written in another way than the file does.
+    pub(super) folded: BTreeMap<String, u64>,
+    /// No value of the field's kind: the field is left empty.
+    pub(super) unreadable: BTreeMap<String, u64>,
+}
+
+/// Reads rows of one file, and counts what became of their cells.
 pub(super) struct RowReader {
     columns: Vec<Column>,
     default_year: FiscalYear,
-    /// By field: how many cells were normalised.
-    pub(super) folded: BTreeMap<String, u64>,
+    pub(super) counts: CellCounts,
 }
 
 impl RowReader {
     /// `default_year` is for files and cells without a year.
     pub(super) fn new(columns: Vec<Column>, default_year: FiscalYear) -> Self {
-        Self { columns, default_year, folded: BTreeMap::new() }
+        Self { columns, default_year, counts: CellCounts::default() }
     }
 
     /// Reads one row; what is wrong with it stands in it.
@@ -200,7 +208,10 @@ impl RowReader {
             cells: BTreeMap::new(),
         };
         match cells.read_into(&mut row) {
-            Ok(()) => self.count_folded(raw, &row),
+            Ok(()) => {
+                self.count_folded(raw, &row);
+                self.count_unreadable(&row);
+            }
             Err(finding) => {
                 row.rejected = Some(finding);
                 row.notes.clear();
@@ -219,8 +230,16 @@ impl RowReader {
                 _ => row.cells.get(&word).and_then(Option::as_deref).filter(|kept| !kept.is_empty()),
             };
             if kept.is_some_and(|kept| kept != cell) {
-                *self.folded.entry(word).or_default() += 1;
+                *self.counts.folded.entry(word).or_default() += 1;
             }
+        }
+    }
+
+    fn count_unreadable(&mut self, row: &StagedRow) {
+        let codes = [RowCode::UnreadableDate, RowCode::UnreadableNumber].map(RowCode::as_str);
+        let unreadable = row.notes.iter().filter(|note| codes.contains(&note.code.as_str()));
+        for field in unreadable.filter_map(|note| note.about.clone()) {
+            *self.counts.unreadable.entry(field).or_default() += 1;
         }
     }
 }
@@ -426,7 +445,7 @@ mod tests {
             true
         })
         .expect("rows");
-        (rows, reader.folded)
+        (rows, reader.counts.folded)
     }
 
     fn one(heading: &str, cell: &str) -> StagedRow {

@@ -532,6 +532,8 @@ async fn a_plan_whose_reader_is_not_heard_of_any_more_is_interrupted() {
         let plan = planner.begin(&file(), YEAR, ImportMode::Merge).await.expect("begun");
         let state = async || store.import(plan).await.expect("read").expect("there").state;
         assert_eq!(state().await, ImportState::Reading);
+        let early = registry.apply(Actor::LocalEngineer, plan).await.expect_err("it is still read");
+        assert!(early.to_string().ends_with("is still being read → wait until it has been read"), "{early}");
         let silence = "UPDATE import_plan SET touched_at = touched_at - 301000";
         store.connection().execute_unprepared(silence).await.expect("the statement runs");
         assert_eq!(state().await, ImportState::Interrupted);

@@ -2,10 +2,10 @@
 //! cell is neither.
 
 use crate::fresh_registry::{NOW, Registry, YEAR, numbers};
-use domain::{Actor, FieldKind, Nature};
+use domain::{Actor, FieldKind, Nature, Refusal, Rule};
 use registry::{AudienceError, AudienceSpec, Condition, Difference, ImportMode, RowCode, SnapshotMember};
 use std::collections::BTreeMap;
-use store::ImportLines;
+use store::{ImportLines, StoreError};
 use testkit::fresh_databases;
 
 /// A registry that knows the field as one of dates.
@@ -81,6 +81,7 @@ async fn a_cell_that_is_no_value_is_noted_and_clears_the_field() {
             ]
         );
         assert_eq!((plan.rejected_total, plan.updated), (0, 2), "the rows are taken");
+        assert_eq!((plan.unreadable["更新期限"], plan.unreadable["会費"]), (1, 1));
         let lines = registry.store.import_lines(plan.plan, ImportLines::Members("updated"), -1, 1).await;
         let changes: Vec<Difference> =
             serde_json::from_str(&lines.expect("lines")[0].differences).expect("differences");
@@ -93,6 +94,32 @@ async fn a_cell_that_is_no_value_is_noted_and_clears_the_field() {
         registry.apply(Actor::LocalEngineer, plan.plan).await.expect("applied");
         assert_eq!(kept(&registry, "更新期限").await, ["-", "2026-04-01", "2026-04-01"]);
         assert_eq!(kept(&registry, "会費").await, ["-", "1200", "-"]);
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_empties_a_field_of_many_is_looked_at_by_another() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let file = |members: u32| {
+            let row = |n: u32| format!("{n},会員 {n},m{n}@example.jp,第{n}班\n");
+            format!("会員番号,氏名,メールアドレス,備考\n{}", (1..=members).map(row).collect::<String>())
+        };
+        registry.import(&file(40), ImportMode::Merge).await;
+        registry.remember("備考", "date").await;
+        let few = registry.plan(file(10).as_bytes(), ImportMode::Merge).await;
+        assert_eq!((few.unreadable["備考"], few.needs_second_person), (10, false));
+
+        let plan = registry.plan(file(11).as_bytes(), ImportMode::Merge).await;
+        assert_eq!((plan.unreadable["備考"], plan.needs_second_person), (11, true));
+        let refused = registry.apply(Actor::LocalEngineer, plan.plan).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::Refused(Refusal { rule: Rule::FourEyes, .. })), "{refused}");
+        assert!(refused.to_string().contains("備考 of 11 would be empty"), "{refused}");
+        assert_eq!(kept(&registry, "備考").await[0], "第1班");
+
+        registry.remember("備考", "text").await;
+        let text = registry.plan(file(11).as_bytes(), ImportMode::Merge).await;
+        assert_eq!((text.unreadable.len(), text.needs_second_person), (0, false));
     }
 }
 

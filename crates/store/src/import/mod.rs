@@ -125,9 +125,11 @@ impl Import {
                 let text = format!("the reading of import plan {} was interrupted", self.plan);
                 Err(Refusal::new(Rule::State, text, "import the file again"))
             }
-            ImportState::Reading | ImportState::Applied | ImportState::Failed => {
-                Err(self.is_already("plan the import again"))
+            ImportState::Reading => {
+                let text = format!("the file of import plan {} is still being read", self.plan);
+                Err(Refusal::new(Rule::State, text, "wait until it has been read"))
             }
+            ImportState::Applied | ImportState::Failed => Err(self.is_already("plan the import again")),
         }
     }
 

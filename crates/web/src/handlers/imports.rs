@@ -6,17 +6,17 @@
 
 use super::{Fault, events, may_import, of_kind, reply, shell, year};
 use crate::{
-    filters::{Call, Door, Routes, Upload, get, post, upload},
+    filters::{Call, Door, Form, Routes, Upload, get, post, upload},
     i18n::Texts,
     pages::{
-        ChangeView, ColumnView, ImportCard, ImportLineView, ImportPage, ImportRowView, ImportsPage, Tab,
-        Times, grouped, html,
+        ChangeView, ColumnView, HeadingsForm, ImportCard, ImportLineView, ImportPage, ImportRowView,
+        ImportsPage, Tab, Times, grouped, html,
     },
 };
-use domain::{FieldKind, FiscalYear, Role};
+use domain::{Actor, FieldKind, FiscalYear, Role};
 use registry::{
     COLUMN_MEANINGS, Difference, ImportError, ImportMode, ImportReport, Planner, Progress, RosterFile,
-    RowCode, apply, heading_key, is_meaning,
+    RowCode, apply, automatic_meaning, check_meaning, heading_key, is_meaning,
 };
 use std::{collections::BTreeMap, time::Duration};
 use store::{Import, ImportLine, ImportLines, ImportState, RowFinding, StoreError};
@@ -53,11 +53,27 @@ pub(super) fn add(routes: &mut Routes) {
 
 async fn list(call: Call, (): ()) -> Result<Response, Fault> {
     may_look(&call)?;
-    Ok(reply::html(list_page(&call, None).await?))
+    Ok(reply::html(list_page(&call, None, None, taking(&call, &call.query)).await?))
 }
 
-/// The list, and above it what is wrong with a file that was just sent.
-async fn list_page(call: &Call, problem: Option<&ImportError>) -> Result<String, Fault> {
+/// How a file is to be taken, as it was chosen before; else as a part of this year's roster.
+fn taking(call: &Call, chosen: &Form) -> (ImportMode, FiscalYear) {
+    let mode = ImportMode::from_word(chosen.get("mode")).unwrap_or(ImportMode::Merge);
+    (mode, year_in(chosen).unwrap_or_else(|| year(call)))
+}
+
+fn year_in(form: &Form) -> Option<FiscalYear> {
+    let number = form.get("year").parse::<i32>().ok()?;
+    (1990..=2200).contains(&number).then(|| FiscalYear::new(number))
+}
+
+/// The list, and above it what is wrong with a file that was just sent, or with what its headings mean.
+async fn list_page(
+    call: &Call,
+    problem: Option<&ImportError>,
+    headings: Option<HeadingsForm>,
+    (mode, year): (ImportMode, FiscalYear),
+) -> Result<String, Fault> {
     let t = call.texts();
     let times = Times { zone: call.app.web.settings.time_zone, texts: t };
     let found = call.app.web.store.imports(LISTED).await?;
@@ -68,20 +84,16 @@ async fn list_page(call: &Call, problem: Option<&ImportError>) -> Result<String,
         summary: report_of(import).map(|report| summary(t, &report)).unwrap_or_default(),
         at: times.short(import.created_at),
     });
-    let columns = match problem {
-        Some(ImportError::MissingColumn { found, .. }) => columns(call, found).await?,
-        _ => Vec::new(),
-    };
     let mut s = shell(call, t.get("imports-title"));
     s.here = "members";
     let page = ImportsPage {
         s,
         t,
         may_import: call.role().may_import(),
-        year: year(call).get(),
-        problem: problem.map(|problem| in_words(t, &serde_json::json!(problem))),
-        columns,
-        meanings: meanings(t),
+        mode: mode.as_str(),
+        year: year.get(),
+        problem: problem.map(|problem| problem_of(t, problem)),
+        headings,
         rows: rows.collect(),
     };
     Ok(html(&page))
@@ -89,21 +101,41 @@ async fn list_page(call: &Call, problem: Option<&ImportError>) -> Result<String,
 
 /// What a heading can mean, with labels.
 fn meanings(t: Texts) -> Vec<(&'static str, String)> {
-    let label = |word: &'static str| match word.parse::<FieldKind>() {
-        Ok(kind) => t.word("column", kind),
-        Err(_) => field_label(t, word),
-    };
-    COLUMN_MEANINGS.into_iter().map(|word| (word, label(word))).collect()
+    COLUMN_MEANINGS.into_iter().map(|word| (word, meaning_label(t, word))).collect()
 }
 
-/// Headings with what they are taken for so far.
-async fn columns(call: &Call, headings: &[String]) -> Result<Vec<ColumnView>, Fault> {
-    let known = call.app.web.store.column_meanings().await?;
-    let view = |heading: &String| ColumnView {
-        heading: heading.clone(),
-        meaning: known.get(&heading_key(heading)).cloned().unwrap_or_default(),
+fn meaning_label(t: Texts, word: &str) -> String {
+    match word.parse::<FieldKind>() {
+        Ok(kind) => t.word("column", kind),
+        Err(_) => field_label(t, word),
+    }
+}
+
+/// The form that says what headings mean, with `chosen` by [`heading_key`], and what is wrong with that.
+async fn headings_form(
+    call: &Call,
+    headings: &[String],
+    chosen: &BTreeMap<String, String>,
+    plan: &str,
+    (mode, year): (ImportMode, FiscalYear),
+) -> Result<HeadingsForm, Fault> {
+    let t = call.texts();
+    let kinds = call.app.web.store.member_fields().await?;
+    let view = |heading: &String| {
+        let automatic = automatic_meaning(heading, &kinds);
+        let automatic = automatic.map_or_else(|| heading.clone(), |word| meaning_label(t, &word));
+        let meaning = chosen.get(&heading_key(heading)).cloned().unwrap_or_default();
+        let wrong = if meaning.is_empty() { None } else { check_meaning(heading, &meaning).err() };
+        ColumnView {
+            heading: heading.clone(),
+            automatic: t.with("column-automatic", "now", automatic),
+            mistake: wrong.map(|problem| problem_of(t, &problem)),
+            meaning,
+        }
     };
-    Ok(headings.iter().filter(|heading| !heading.trim().is_empty()).map(view).collect())
+    let columns = headings.iter().filter(|heading| !heading.trim().is_empty()).map(view).collect();
+    let (plan, mode, year) = (plan.to_owned(), mode.as_str(), year.get());
+    Ok(HeadingsForm { plan, mode, year, columns, meanings: meanings(t) })
 }
 
 /// Takes a file, looks it over, and plans it behind the page that is shown next.
@@ -113,10 +145,7 @@ async fn receive(call: Call, (): ()) -> Result<Response, Fault> {
         return again(&call, &ImportError::Empty).await;
     };
     let mode = ImportMode::from_word(call.form.get("mode")).ok_or(Fault::BadForm)?;
-    let fiscal_year = match call.form.get("year").parse::<i32>() {
-        Ok(number @ 1990..=2200) => FiscalYear::new(number),
-        _ => return Err(Fault::BadForm),
-    };
+    let fiscal_year = year_in(&call.form).ok_or(Fault::BadForm)?;
     let remembered = call.app.web.store.column_meanings().await?;
     let opening = tokio::task::spawn_blocking(move || RosterFile::open(file, &name, &remembered));
     let roster = match opening.await.map_err(|lost| Fault::Internal(Box::new(lost)))? {
@@ -147,11 +176,26 @@ async fn receive(call: Call, (): ()) -> Result<Response, Fault> {
 }
 
 async fn again(call: &Call, problem: &ImportError) -> Result<Response, Fault> {
-    let page = list_page(call, Some(problem)).await?;
-    Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+    let taking = taking(call, &call.form);
+    let found = match problem {
+        ImportError::MissingColumn { found, .. } => found.as_slice(),
+        ImportError::ReservedColumn { name } => std::slice::from_ref(name),
+        _ => &[],
+    };
+    let headings = if found.is_empty() {
+        None
+    } else {
+        let remembered = call.app.web.store.column_meanings().await?;
+        Some(headings_form(call, found, &remembered, "", taking).await?)
+    };
+    Ok(unprocessable(list_page(call, Some(problem), headings, taking).await?))
 }
 
-/// Keeps what headings mean; the file has to be chosen again.
+fn unprocessable(page: String) -> Response {
+    reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// Keeps what headings mean; the file has to be chosen again, to be taken as before.
 async fn remember(call: Call, (): ()) -> Result<Response, Fault> {
     let actor = may_import(&call)?;
     let mut meanings = BTreeMap::new();
@@ -161,8 +205,29 @@ async fn remember(call: Call, (): ()) -> Result<Response, Fault> {
         }
         meanings.insert(heading_key(heading), meaning.to_owned());
     }
+    let (taking, plan) = (taking(&call, &call.form), call.form.get("plan"));
+    let found: Vec<String> = call.form.all("heading").map(str::to_owned).collect();
+    let headings = headings_form(&call, &found, &meanings, plan, taking).await?;
+    if headings.columns.iter().any(|column| column.mistake.is_some()) {
+        return Ok(unprocessable(list_page(&call, None, Some(headings), taking).await?));
+    }
+    let is_dropped = drop_waiting(&call, actor, plan).await?;
     call.app.web.store.remember_columns(actor, &meanings, call.app.now()).await?;
-    Ok(reply::see_other("/imports?said=columns-remembered"))
+    let said = if is_dropped { "columns-plan-dropped" } else { "columns-remembered" };
+    let (mode, year) = (headings.mode, headings.year);
+    Ok(reply::see_other(&format!("/imports?said={said}&mode={mode}&year={year}")))
+}
+
+/// Drops the plan of this number, if it waits: its file was read as its headings do not mean any more.
+async fn drop_waiting(call: &Call, actor: Actor, plan: &str) -> Result<bool, Fault> {
+    let Ok(plan) = plan.parse::<i64>() else { return Ok(false) };
+    let store = &call.app.web.store;
+    let found = store.import(plan).await?;
+    let waits = found.is_some_and(|import| import.state == ImportState::Planned) && !is_busy(call, plan);
+    if waits {
+        store.drop_import(actor, plan, call.app.now()).await?;
+    }
+    Ok(waits)
 }
 
 async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
@@ -177,15 +242,15 @@ async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
     let mine = call.actor().is_some_and(|actor| actor.to_string() == import.actor);
     let may_confirm = (call.role().may_import() || call.role().may_approve()) && !mine;
     let second = waits && report.as_ref().is_some_and(|report| report.needs_second_person);
-    let columns = match &report {
-        Some(report) if waits && call.role().may_import() => {
-            let headings: Vec<String> = report.columns.iter().map(|(heading, _)| heading.clone()).collect();
-            columns(&call, &headings).await?
+    let is_live = is_busy(&call, plan) || import.state == ImportState::Reading;
+    let headings = match &report {
+        Some(report) if waits && !is_live && call.role().may_import() => {
+            Some(headings_of(&call, plan, report).await?)
         }
-        _ => Vec::new(),
+        _ => None,
     };
     let mut s = shell(&call, import.file_name.clone());
-    (s.here, s.live) = ("members", is_busy(&call, plan) || import.state == ImportState::Reading);
+    (s.here, s.live) = ("members", is_live);
     let page = ImportPage {
         s,
         t,
@@ -197,8 +262,8 @@ async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
         problem: import.problem.as_deref().map(|problem| problem_in_words(t, problem)),
         about: about(t, &import),
         notes: report.as_ref().map(|report| remarks(t, report)).unwrap_or_default(),
-        columns,
-        meanings: meanings(t),
+        unreadable: report.as_ref().map(|report| unreadable(t, report)).unwrap_or_default(),
+        headings,
         may_drop: call.role().may_import() && !is_busy(&call, plan) && import.state != ImportState::Applied,
         refused: report.as_ref().is_some_and(|report| taken(report) == 0),
         second: report.as_ref().filter(|_| second).map(|report| reasons(t, report)),
@@ -212,6 +277,14 @@ async fn show(call: Call, plan: i64) -> Result<Response, Fault> {
         next,
     };
     Ok(reply::html(html(&page)))
+}
+
+/// What the headings of a plan's file mean, to be chosen anew.
+async fn headings_of(call: &Call, plan: i64, report: &ImportReport) -> Result<HeadingsForm, Fault> {
+    let remembered = call.app.web.store.column_meanings().await?;
+    let found: Vec<String> = report.columns.iter().map(|(heading, _)| heading.clone()).collect();
+    let taking = (report.mode, report.fiscal_year);
+    headings_form(call, &found, &remembered, &plan.to_string(), taking).await
 }
 
 async fn live(call: Call, plan: i64) -> Result<Response, Fault> {
@@ -364,6 +437,14 @@ fn remarks(t: Texts, report: &ImportReport) -> Vec<String> {
     remarks
 }
 
+/// Which fields are emptied because their cells are no values of their kind, a field in each line.
+fn unreadable(t: Texts, report: &ImportReport) -> Vec<String> {
+    let line = |(field, people): (&String, &u64)| {
+        t.with2("import-unreadable", "n", grouped(*people), "field", field)
+    };
+    report.unreadable.iter().map(line).collect()
+}
+
 /// Why a second person has to look at a plan, a reason in each line.
 fn reasons(t: Texts, report: &ImportReport) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -379,6 +460,7 @@ fn reasons(t: Texts, report: &ImportReport) -> Vec<String> {
             reasons.push(t.with(id, "n", grouped(people)));
         }
     }
+    reasons.extend(unreadable(t, report));
     reasons
 }
 
@@ -533,6 +615,10 @@ pub(super) fn field_label(t: Texts, field: &str) -> String {
         free => return free.to_owned(),
     };
     t.get(id)
+}
+
+fn problem_of(t: Texts, problem: &ImportError) -> String {
+    in_words(t, &serde_json::json!(problem))
 }
 
 fn problem_in_words(t: Texts, json: &str) -> String {

@@ -178,11 +178,12 @@ fn shell(call: &Call, title: String) -> Shell {
         member: false,
         live: false,
         said: said(call),
+        late: LATE_SAYINGS.contains(&call.query.get("said")),
     }
 }
 
 /// Words that may stand behind `?said=`; anything else says nothing.
-const SAYINGS: [&str; 31] = [
+const SAYINGS: [&str; 34] = [
     "created",
     "preflight",
     "preflight-blocked",
@@ -212,9 +213,14 @@ const SAYINGS: [&str; 31] = [
     "import-confirmed",
     "import-dropped",
     "columns-remembered",
+    "columns-plan-dropped",
     "erasure-asked",
     "kept",
+    "kept-before",
+    "erased-before",
 ];
+/// Those that no success goes with.
+const LATE_SAYINGS: [&str; 2] = ["kept-before", "erased-before"];
 
 /// On whose behalf the registry changes, and what is sent to its members.
 fn may_import(call: &Call) -> Result<Actor, Fault> {

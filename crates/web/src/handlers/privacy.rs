@@ -60,12 +60,19 @@ async fn erase(call: Call, id: MemberId) -> Result<Response, Fault> {
     Ok(reply::see_other("/retention?said=erasure-asked"))
 }
 
-/// Takes back an erasure that has not happened.
+/// Takes back an erasure that has not happened; the page is the one where the button stood.
 async fn keep(call: Call, id: MemberId) -> Result<Response, Fault> {
     let actor = may_import(&call)?;
-    let kept = call.app.web.store.withdraw_erasure(actor, id, call.app.now()).await?;
-    // Somebody else was faster, or the erasure was.
-    let path = if kept { format!("/members/{id}?said=kept") } else { "/retention?said=none-chosen".into() };
+    let store = &call.app.web.store;
+    let path = if store.withdraw_erasure(actor, id, call.app.now()).await? {
+        let from_list = call.form.get("from") == "retention";
+        if from_list { "/retention?said=kept".to_owned() } else { format!("/members/{id}?said=kept") }
+    } else if store.is_erased(id).await? {
+        // The member has no page any more.
+        "/retention?said=erased-before".to_owned()
+    } else {
+        format!("/members/{id}?said=kept-before")
+    };
     Ok(reply::see_other(&path))
 }
 

@@ -19,8 +19,24 @@ pub(crate) struct ImportCard {
 #[derive(Debug, Clone)]
 pub(crate) struct ColumnView {
     pub(crate) heading: String,
-    /// The remembered meaning, or empty.
+    /// The chosen meaning, or empty.
     pub(crate) meaning: String,
+    /// What it is taken for where none is chosen.
+    pub(crate) automatic: String,
+    /// Why it cannot have the chosen one.
+    pub(crate) mistake: Option<String>,
+}
+
+/// The form that says what a file's headings mean.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadingsForm {
+    /// The plan from whose page it is; empty where there is none.
+    pub(crate) plan: String,
+    pub(crate) mode: &'static str,
+    pub(crate) year: i32,
+    pub(crate) columns: Vec<ColumnView>,
+    /// What a heading can mean, with labels.
+    pub(crate) meanings: Vec<(&'static str, String)>,
 }
 
 /// `/imports`.
@@ -30,14 +46,14 @@ pub(crate) struct ImportsPage {
     pub(crate) s: Shell,
     pub(crate) t: Texts,
     pub(crate) may_import: bool,
-    /// The present fiscal year.
+    /// How the next file is taken, as it was chosen before.
+    pub(crate) mode: &'static str,
+    /// The same; else the present fiscal year.
     pub(crate) year: i32,
     /// What is wrong with the file that was just sent.
     pub(crate) problem: Option<String>,
     /// Its headings, where some of them have to be explained.
-    pub(crate) columns: Vec<ColumnView>,
-    /// What a heading can mean, with labels.
-    pub(crate) meanings: Vec<(&'static str, String)>,
+    pub(crate) headings: Option<HeadingsForm>,
     pub(crate) rows: Vec<ImportCard>,
 }
 
@@ -91,10 +107,10 @@ pub(crate) struct ImportPage {
     pub(crate) problem: Option<String>,
     pub(crate) about: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// Fields that are emptied because of cells that cannot be read.
+    pub(crate) unreadable: Vec<String>,
     /// The file's headings, for those who may say what they mean.
-    pub(crate) columns: Vec<ColumnView>,
-    /// What a heading can mean, with labels.
-    pub(crate) meanings: Vec<(&'static str, String)>,
+    pub(crate) headings: Option<HeadingsForm>,
     /// Not one row can be taken.
     pub(crate) refused: bool,
     /// Why a second person has to look at it.

@@ -31,8 +31,8 @@ pub(crate) use broadcast::{
 pub(crate) use exercise::{Answers, Bar, BarQuestion, ExercisePage, Timeline, TimelineItem};
 pub(crate) use home::{ExerciseCard, FaultPage, HomePage, LoginPage, NoticeRow, StopAllPage, WaitingNotice};
 pub(crate) use imports::{
-    ChangeView, ColumnView, ImportCard, ImportLineView, ImportPage, ImportRowView, ImportsPage, Tab,
-    import_progress,
+    ChangeView, ColumnView, HeadingsForm, ImportCard, ImportLineView, ImportPage, ImportRowView, ImportsPage,
+    Tab, import_progress,
 };
 pub(crate) use privacy::{ErasePage, ErasureRow, PeriodRow, RetentionPage};
 pub(crate) use rate_chart::{RateChart, rate_chart};
@@ -83,6 +83,8 @@ pub(crate) struct Shell {
     pub(crate) live: bool,
     /// What was just done.
     pub(crate) said: Option<String>,
+    /// It came too late: somebody else had done it, or the opposite.
+    pub(crate) late: bool,
 }
 
 /// Renders a page; a template of ours only fails where memory does.

@@ -188,6 +188,22 @@ async fn where_many_would_leave_a_second_person_confirms() {
 }
 
 #[tokio::test]
+async fn where_a_kind_empties_a_field_of_many_a_second_person_confirms() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let author = site.sign_in(Role::Coordinator).await;
+    let row = |n: u32| format!("K{n:05},会員 {n},member{n}@example.jp,第{n}班\n");
+    let text = format!("会員番号,氏名,メールアドレス,備考\n{}", (0..20).map(row).collect::<String>());
+    let form = format!("heading={}&meaning=date", encode("備考"));
+    assert_eq!(site.post_as(&author, "/imports/columns", &form).await.status, 303);
+    let plan = planned(&site, &author, "merge", &text).await;
+    let page = site.get_as(&author, &plan).await.body;
+    assert_eq!(page.matches("20人の「備考」が空欄になります").count(), 2, "said, and a reason: {page}");
+    assert!(page.contains("もう1人の確認が必要です") && !page.contains("この内容で取り込む"), "{page}");
+    assert_eq!(site.post_as(&author, &format!("{plan}/apply"), "").await.status, 403);
+    site.end().await;
+}
+
+#[tokio::test]
 async fn headings_of_ones_own_are_explained_once() {
     let site = Site::start(50, "127.0.0.1:0").await;
     let browser = site.sign_in(Role::Coordinator).await;
@@ -199,6 +215,7 @@ async fn headings_of_ones_own_are_explained_once() {
         "{}",
         page.body
     );
+    assert!(page.body.contains("<option value=\"\">自動（いま: 氏名）</option>"), "{}", page.body);
     let form = ["番号", "氏名", "連絡先"].map(|heading| format!("heading={}", encode(heading)));
     let form = format!("{}&meaning=member_no&{}&meaning=&{}&meaning=address", form[0], form[1], form[2]);
     assert_eq!(site.post_as(&browser, "/imports/columns", &form).await.status, 303);
@@ -207,6 +224,68 @@ async fn headings_of_ones_own_are_explained_once() {
     let bad = format!("heading={}&meaning=password", encode("番号"));
     assert_eq!(site.post_as(&browser, "/imports/columns", &bad).await.status, 400);
     site.end().await;
+}
+
+#[tokio::test]
+async fn a_plan_shows_what_its_headings_were_read_as_and_goes_when_they_mean_something_else() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let browser = site.sign_in(Role::Coordinator).await;
+    let text = "会員番号,氏名,メールアドレス,更新期限\nK00000,会員 0,member0@example.jp,R8.4.1\n";
+    let fields = [("form_token", browser.form_token.as_str()), ("mode", "full"), ("year", "2025")];
+    let planned = async || {
+        let answer = site.upload(&browser.cookie, &fields, ("名簿.csv", text.as_bytes())).await;
+        answer.headers["location"].clone()
+    };
+    let plan = planned().await;
+    let page = site.get_as(&browser, &plan).await.body;
+    for now in ["会員番号", "氏名", "メールアドレス", "自由な項目（文字）"] {
+        assert!(page.contains(&format!("<option value=\"\">自動（いま: {now}）</option>")), "{now}: {page}");
+    }
+    let id = plan.trim_start_matches("/imports/");
+    for hidden in [("plan", id), ("mode", "full"), ("year", "2025")].map(hidden_field) {
+        assert!(page.contains(&hidden), "{hidden} in {page}");
+    }
+
+    // A heading that the registry has as its own: the mistake stands beside it, and nothing is done.
+    let form = |heading: &str, meaning: &str| {
+        format!("plan={id}&mode=full&year=2025&heading={}&meaning={meaning}", encode(heading))
+    };
+    let refused = site.post_as(&browser, "/imports/columns", &form("施設名", "date")).await;
+    assert_eq!(refused.status, 422);
+    let body = &refused.body;
+    assert!(
+        body.contains("見出し「施設名」は") && body.contains("<option value=\"date\" selected>"),
+        "{body}"
+    );
+    assert!(body.contains(&hidden_field(("plan", id))), "{body}");
+    assert!(site.store.column_meanings().await.expect("read").is_empty());
+    assert_eq!(site.get_as(&browser, &plan).await.status, 200);
+
+    let saved = site.post_as(&browser, "/imports/columns", &form("更新期限", "date")).await;
+    let place = saved.headers["location"].clone();
+    assert_eq!(place, "/imports?said=columns-plan-dropped&mode=full&year=2025");
+    assert_eq!(site.get_as(&browser, &plan).await.status, 404);
+    let list = site.get_as(&browser, &place).await.body;
+    for words in ["それまでの読み取りは破棄しました", "value=\"full\" checked", "required value=\"2025\""]
+    {
+        assert!(list.contains(words), "{words} in {list}");
+    }
+    let plan = planned().await;
+    let page = site.get_as(&browser, &plan).await.body;
+    assert!(page.contains("<option value=\"date\" selected>"), "{page}");
+    // What somebody else did with the plan meanwhile stands in nobody's way.
+    assert_eq!(site.post_as(&browser, &format!("{plan}/drop"), "").await.status, 303);
+    let form = format!("plan={}&mode=merge&year=2026", plan.trim_start_matches("/imports/"));
+    let late = site.post_as(&browser, "/imports/columns", &form).await;
+    assert_eq!(late.headers["location"], "/imports?said=columns-remembered&mode=merge&year=2026");
+    let broken = site.upload(&browser.cookie, &fields, ("x.csv", "番号,氏名\n1,a\n".as_bytes())).await.body;
+    assert!(broken.contains("value=\"full\" checked"), "{broken}");
+    assert!(broken.contains(&hidden_field(("year", "2025"))), "{broken}");
+    site.end().await;
+}
+
+fn hidden_field((name, value): (&str, &str)) -> String {
+    format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")
 }
 
 #[tokio::test]
@@ -224,6 +303,7 @@ async fn a_column_of_dates_is_chosen_checked_and_told_to_those_who_write() {
     let page = site.get_as(&browser, &plan).await.body;
     assert!(page.contains("更新期限 → 更新期限（日付）"), "{page}");
     assert!(page.contains("<ins>2026-04-01</ins>") && !page.contains("来月"), "{page}");
+    assert!(page.contains("1人の「更新期限」が空欄になります"), "{page}");
     for (lang, words) in [
         ("ja", "「更新期限」の値を日付として読み取れません"),
         ("en", "The value of “更新期限” cannot be read as a date"),
@@ -243,6 +323,12 @@ async fn a_column_of_dates_is_chosen_checked_and_told_to_those_who_write() {
     assert!(counted.contains("更新期限が「2026-04-01」") && counted.contains("K00000 会員 0"), "{counted}");
     let refused = site.post_as(&browser, "/audiences/new", &wish("来月")).await.body;
     assert!(refused.contains("「来月」は、更新期限（日付）の値として読めません"), "{refused}");
+    // The field keeps the kind that nothing but the registry remembers.
+    let form = format!("heading={}&meaning=", encode("更新期限"));
+    assert_eq!(site.post_as(&browser, "/imports/columns", &form).await.status, 303);
+    let plan = planned(&site, &browser, "merge", text).await;
+    let page = site.get_as(&browser, &plan).await.body;
+    assert!(page.contains("<option value=\"\">自動（いま: 自由な項目（日付））</option>"), "{page}");
     site.end().await;
 }
 

@@ -53,8 +53,12 @@ async fn whom_the_clock_wants_erased_is_kept_from_the_page_and_from_the_list() {
         }
         assert!(site.store.erasure(member).await.expect("read").is_some(), "looking keeps nobody");
 
-        let kept = site.post_as(&office, &path, "").await;
-        assert_eq!((kept.status, kept.headers["location"].clone()), (303, format!("{page}?said=kept")));
+        let (from, back) = match seen_on {
+            Some(list) => ("from=retention", format!("{list}?said=kept")),
+            None => ("", format!("{page}?said=kept")),
+        };
+        let kept = site.post_as(&office, &path, from).await;
+        assert_eq!((kept.status, kept.headers["location"].clone()), (303, back));
         assert_eq!(site.store.erasure(member).await.expect("read"), None);
         let log = site.store.audit_entries(0, 1_000).await.expect("read");
         let last = log.last().expect("an entry");
@@ -62,8 +66,10 @@ async fn whom_the_clock_wants_erased_is_kept_from_the_page_and_from_the_list() {
         let entry = (last.actor.as_str(), last.action.as_str(), last.object.clone());
         assert_eq!(entry, (by.as_str(), "erasure-withdrawn", format!("member:{member}")));
         assert!(!site.get_as(&office, &page).await.body.contains(&path));
-        let again = site.post_as(&office, &path, "").await;
-        assert_eq!(again.headers["location"], "/retention?said=none-chosen");
+        let again = site.post_as(&office, &path, from).await.headers["location"].clone();
+        assert_eq!(again, format!("{page}?said=kept-before"));
+        let told = site.get_as(&office, &again).await.body;
+        assert!(told.contains("すでに取りやめられていました") && !told.contains("say-good"), "{told}");
     }
     site.end().await;
 }
@@ -85,8 +91,26 @@ async fn a_member_who_is_kept_is_not_written_to_against_an_earlier_wish() {
     assert!(erasing.contains("個人情報の削除の希望により") && !erasing.contains("/lift"), "{erasing}");
     assert_eq!(site.post_as(&office, &format!("{page}/keep"), "").await.status, 303);
     let kept = site.get_as(&office, &format!("{page}?said=kept")).await.body;
-    assert!(kept.contains("以前からの配信停止は、そのまま続きます。"), "{kept}");
+    assert!(kept.contains("以前からの配信停止があれば、そのまま続きます。"), "{kept}");
     assert!(kept.contains("本人の希望により") && kept.contains(&format!("{page}/lift")), "{kept}");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn whom_nobody_can_keep_any_more_is_said_to_be_erased() {
+    let site = Site::start(50, "127.0.0.1:0").await;
+    let office = site.sign_in(Role::Coordinator).await;
+    // Stands in no notice: nothing has to be over first.
+    site.import("会員番号,氏名,メールアドレス\nK9,新人 花子,hanako@example.jp\n").await;
+    let found = site.store.member_by_no(&"K9".parse().expect("a number")).await.expect("read");
+    let (member, now) = (found.expect("a member").member.id, site.clock.now());
+    assert!(site.store.ask_erasure(Actor::LocalEngineer, member, now).await.expect("asked"));
+    let waits = site.store.erase(Actor::LocalEngineer, &site.keyring, member, now).await.expect("erased");
+    assert!(waits.is_empty(), "{waits:?}");
+    let late = site.post_as(&office, &format!("/members/{member}/keep"), "").await;
+    assert_eq!(late.headers["location"], "/retention?said=erased-before");
+    let told = site.get_as(&office, &late.headers["location"]).await.body;
+    assert!(told.contains("すでに削除されていました") && !told.contains("say-good"), "{told}");
     site.end().await;
 }
 
