@@ -425,7 +425,8 @@ fn one_of(expression: &str, list: Vec<Value>, values: &mut Vec<Value>) -> Option
     Some(format!("COALESCE({expression} IN ({marks}), FALSE)"))
 }
 
-fn attribute(engine: Engine, name: &str, values: &mut Vec<Value>) -> String {
+/// A free field of member `m` as an expression; nothing where there is no value.
+pub(crate) fn attribute(engine: Engine, name: &str, values: &mut Vec<Value>) -> String {
     match engine {
         Engine::Sqlite => {
             values.push(json_path(name).into());

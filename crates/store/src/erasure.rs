@@ -8,7 +8,7 @@
 //! it leaves what kept notices from the person before.
 
 use crate::{
-    Engine, Member, Store, StoreError, WriteTx,
+    Engine, Store, StoreError, WriteTx,
     member::{IDS_PER_QUERY, read_members},
     request::{AUDIT_FIRST, may_decide},
     sql,

@@ -25,6 +25,16 @@ impl AudienceFilter {
             Test::Prefecture(_) | Test::Facility(_) | Test::Role(_) | Test::Attribute { .. } => None,
         })
     }
+
+    /// Every value that its conditions compare a free field with.
+    pub fn values_of(&self, field: &str) -> impl Iterator<Item = &str> {
+        let terms = self.all.iter().flat_map(|clause| &clause.any);
+        let values = terms.filter_map(move |term| match &term.test {
+            Test::Attribute { name, values } if name == field => Some(values),
+            _ => None,
+        });
+        values.flatten().map(String::as_str)
+    }
 }
 
 /// Alternatives: one of them has to fit. A clause without any fits nobody.

@@ -2,7 +2,8 @@
 
 use crate::{Engine, StoreError, connection::engine_of};
 use domain::Timestamp;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement, Value};
+use futures_util::TryStreamExt;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, Statement, StreamTrait, Value};
 use serde::de::DeserializeOwned;
 
 /// All rows of a query.
@@ -19,6 +20,22 @@ pub(crate) async fn rows<T: FromQueryResult>(
         .map(|row| T::from_query_result(row, ""))
         .collect::<Result<_, _>>()
         .map_err(StoreError::query(operation))
+}
+
+/// Shows the rows of a query as they come.
+pub(crate) async fn each<T: FromQueryResult>(
+    connection: &DatabaseConnection,
+    operation: &'static str,
+    text: &str,
+    values: impl IntoIterator<Item = Value>,
+    mut show: impl FnMut(T),
+) -> Result<(), StoreError> {
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), text, values);
+    let mut rows = connection.stream_raw(statement).await.map_err(StoreError::query(operation))?;
+    while let Some(row) = rows.try_next().await.map_err(StoreError::query(operation))? {
+        show(T::from_query_result(&row, "").map_err(StoreError::query(operation))?);
+    }
+    Ok(())
 }
 
 /// All rows of a query for many: `SELECT columns rest`, the columns in the order of `T`'s fields. SQLite

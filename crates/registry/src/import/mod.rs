@@ -133,6 +133,21 @@ pub enum ImportError {
         /// How many.
         people: u64,
     },
+    /// A field gets another kind, and values kept before would not be found beside the new ones.
+    #[error(
+        "the field {name} cannot get another kind yet: {people} members outside this file have a value in \
+         another writing{}; import a roster with everybody who has one and delete these audiences first, or keep it a \
+         text",
+        asking(found)
+    )]
+    KindInUse {
+        /// The field.
+        name: String,
+        /// Members whose values would stay as they were written.
+        people: u64,
+        /// Saved audiences that ask about it.
+        found: Vec<String>,
+    },
     /// Headings and nothing else.
     #[error("the file has headings, but no rows")]
     NoRows,
@@ -142,6 +157,11 @@ impl ImportError {
     fn unreadable(error: &std::io::Error) -> Self {
         Self::Unreadable { why: error.to_string() }
     }
+}
+
+fn asking(audiences: &[String]) -> String {
+    let about = |names| format!(", and these audiences ask for one: {names}");
+    if audiences.is_empty() { String::new() } else { about(audiences.join(" | ")) }
 }
 
 fn format_in_words(found: &str) -> &'static str {

@@ -9,7 +9,10 @@ use super::{
     mailbox::judge,
     row::{CellCounts, RowCode, RowReader},
 };
-use crate::fields::{Fields, differences, fields_of, member_of};
+use crate::{
+    fields::{Fields, differences, fields_of, member_of},
+    kind::value_of,
+};
 use domain::{
     Actor, EmailAddress, ErasedKey, FieldKind, FiscalYear, Keyring, MemberNo, MemberStatus, Timestamp,
 };
@@ -211,7 +214,8 @@ impl Planner<'_> {
         mode: ImportMode,
         mut shown: impl FnMut(Progress),
     ) -> Result<ImportReport, PlanError> {
-        let planning = Planning { store: self.store, keyring: self.keyring, plan, fiscal_year, mode };
+        let kinds = BTreeMap::new();
+        let planning = Planning { store: self.store, keyring: self.keyring, plan, fiscal_year, mode, kinds };
         match planning.run(file, &mut shown).await {
             Ok(report) => {
                 let json = serde_json::to_string(&report).expect("invariant: a report is JSON");
@@ -267,27 +271,51 @@ struct Planning<'a> {
     plan: i64,
     fiscal_year: FiscalYear,
     mode: ImportMode,
+    /// Of the file's free fields that hold no texts.
+    kinds: BTreeMap<String, FieldKind>,
 }
 
 impl Planning<'_> {
     async fn run(
-        &self,
+        mut self,
         mut file: RosterFile,
         shown: &mut impl FnMut(Progress),
     ) -> Result<ImportReport, PlanError> {
         let known = self.store.member_fields().await?;
-        let kinds = file.settle_kinds(&known);
+        self.kinds = file.settle_kinds(&known);
         let (encoding, columns) = (file.encoding().to_owned(), file.columns());
         let (rows, counts) = self.stage(file, shown).await?;
         let codes = [RowCode::DuplicateMember, RowCode::LaterRowRejected].map(RowCode::as_str);
         self.store.reject_by_other_rows(self.plan, codes).await?;
         let members = self.compare(rows, shown).await?;
+        self.check_kinds(&known).await?;
         let moved = self.store.taken_over(self.plan).await?;
         if is_many(moved, members) {
             return Err(ImportError::AddressesMoved { people: moved }.into());
         }
         self.settle_mailboxes().await?;
-        self.report(encoding, columns, kinds, counts).await
+        self.report(encoding, columns, counts).await
+    }
+
+    /// Equal values are found because they are kept in one writing: whoever has a value of a field that
+    /// gets another kind is read anew, and nobody asks for the old writing.
+    async fn check_kinds(&self, known: &BTreeMap<String, FieldKind>) -> Result<(), PlanError> {
+        for (field, kind) in &self.kinds {
+            if known.get(field).is_none_or(|before| before == kind) {
+                continue;
+            }
+            let is_other = |kept: &str| value_of(*kind, kept).is_some_and(|value| value != kept);
+            let mut people = 0;
+            let count = |kept: &str| people += u64::from(is_other(kept));
+            self.store.each_value_of_others(self.plan, field, count).await?;
+            let mut audiences = self.store.audiences().await?;
+            audiences.retain(|audience| audience.filter.values_of(field).any(is_other));
+            if people > 0 || !audiences.is_empty() {
+                let found = audiences.into_iter().map(|audience| audience.name).collect();
+                return Err(ImportError::KindInUse { name: field.clone(), people, found }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Reads the file on a thread of its own while the database takes what was read before.
@@ -435,6 +463,12 @@ impl Planning<'_> {
             }
         }
         after.entry("status".to_owned()).or_insert_with(|| MemberStatus::Active.to_string());
+        // A blank cell of a merge keeps a value, but not its old writing.
+        for (field, kind) in &self.kinds {
+            if let Some(value) = after.get(field).and_then(|kept| value_of(*kind, kept)) {
+                after.insert(field.clone(), value);
+            }
+        }
         after
     }
 
@@ -467,7 +501,6 @@ impl Planning<'_> {
         &self,
         encoding: String,
         columns: Vec<(String, String)>,
-        kinds: BTreeMap<String, FieldKind>,
         counts: CellCounts,
     ) -> Result<ImportReport, PlanError> {
         let tally = self.store.import_tally(self.plan, self.fiscal_year).await?;
@@ -489,7 +522,7 @@ impl Planning<'_> {
             mode: self.mode,
             encoding,
             columns,
-            kinds,
+            kinds: self.kinds.clone(),
             excluded: excluded(&tally),
             shared_addresses: tally.shared,
             folded: counts.folded,

@@ -3,9 +3,12 @@
 
 use crate::fresh_registry::{NOW, Registry, YEAR, numbers};
 use domain::{Actor, FieldKind, Nature, Refusal, Rule};
-use registry::{AudienceError, AudienceSpec, Condition, Difference, ImportMode, RowCode, SnapshotMember};
-use std::collections::BTreeMap;
-use store::{ImportLines, StoreError};
+use registry::{
+    AudienceError, AudienceSpec, Condition, Difference, ImportError, ImportMode, PlanError, RosterFile,
+    RowCode, SnapshotMember,
+};
+use std::{collections::BTreeMap, io::Cursor};
+use store::{AudienceFilter, Clause, ImportLines, StoreError, Term, Test};
 use testkit::fresh_databases;
 
 /// A registry that knows the field as one of dates.
@@ -17,6 +20,17 @@ async fn kept(registry: &Registry, field: &str) -> Vec<String> {
     let page = registry.store.members_with_years(domain::MemberId::new(0), 100).await.expect("members");
     let value = |known: &store::MemberWithYears| known.member.data.attributes.get(field).cloned();
     page.iter().map(|known| value(known).unwrap_or_else(|| "-".to_owned())).collect()
+}
+
+/// Why a file is not planned.
+async fn refused(registry: &Registry, file: &str) -> ImportError {
+    let meanings = registry.store.column_meanings().await.expect("meanings");
+    let roster = RosterFile::open(Cursor::new(file.to_owned()), "roster.csv", &meanings).expect("a roster");
+    let planner = registry.planner(Actor::LocalEngineer);
+    match planner.plan(roster, YEAR, ImportMode::Merge, |_| {}).await {
+        Err(PlanError::File(why)) => why,
+        other => panic!("not refused: {other:?}"),
+    }
 }
 
 async fn everybody(registry: &Registry) -> Vec<SnapshotMember> {
@@ -146,6 +160,36 @@ async fn a_field_keeps_its_kind_until_somebody_gives_it_another() {
         registry.import(two, ImportMode::Merge).await;
         assert_eq!(kept(&registry, "更新期限").await, ["来月", "2027-03-31", "2026-04-01"]);
         assert_eq!(said(&registry, "更新期限").await, ["-", "2027年3月31日", "2026年4月1日"]);
+    }
+}
+
+#[tokio::test]
+async fn a_field_gets_no_kind_while_others_keep_the_same_values_in_another_writing() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let file = |rows: &str| format!("会員番号,氏名,メールアドレス,会費\n{rows}");
+        let both = file("1,a,a@example.jp,\"1,200\"\n2,b,b@example.jp,\"1,200\"\n3,c,c@example.jp,未定\n");
+        registry.import(&both, ImportMode::Merge).await;
+        registry.remember("会費", "number").await;
+        let refused = self::refused(&registry, &file("1,a,a@example.jp,1200\n")).await;
+        let in_use = |found: &[&str], people| ImportError::KindInUse {
+            name: "会費".to_owned(),
+            people,
+            found: found.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert_eq!(refused, in_use(&[], 1));
+
+        let test = Test::Attribute { name: "会費".to_owned(), values: vec!["1,200".to_owned()] };
+        let filter = AudienceFilter { all: vec![Clause { any: vec![Term { not: true, test }] }] };
+        registry.store.add_audience(Actor::LocalEngineer, "未納", &filter, NOW).await.expect("saved");
+        assert_eq!(self::refused(&registry, &both).await, in_use(&["未納"], 0));
+        assert_eq!(kept(&registry, "会費").await, ["1,200", "1,200", "未定"]);
+
+        // A blank cell of a merge keeps the value in the new writing, once nobody asks for the old one.
+        let unpaid = registry.store.audience("未納").await.expect("read").expect("an audience");
+        registry.store.delete_audience(Actor::LocalEngineer, unpaid.id, NOW).await.expect("deleted");
+        registry.import(&file("1,a,a@example.jp,\n2,b,b@example.jp,1200\n"), ImportMode::Merge).await;
+        assert_eq!(kept(&registry, "会費").await, ["1200", "1200", "未定"]);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::stage::{RowFinding, text_of};
 use crate::{
     MemberData, MemberWithYears, Store, StoreError,
+    audience::attribute,
     member::{MEMBER_VALUES, member_values},
     sql,
 };
@@ -323,6 +324,26 @@ impl Store {
         Ok(sql::number(&self.connection, "count addresses that move", &text, [plan.into()])
             .await?
             .unsigned_abs())
+    }
+
+    /// Shows what members who do not stand in a plan have in a free field.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn each_value_of_others(
+        &self,
+        plan: i64,
+        field: &str,
+        mut show: impl FnMut(&str),
+    ) -> Result<(), StoreError> {
+        let mut values = vec![plan.into()];
+        let value = attribute(self.engine(), field, &mut values);
+        let text = format!(
+            "SELECT {value} AS text FROM member m WHERE {value} IS NOT NULL AND NOT EXISTS \
+             (SELECT 1 FROM import_member i WHERE i.plan_id = $1 AND i.member_no = m.member_no)"
+        );
+        let show = |row: sql::Text| row.text.iter().for_each(|text| show(text));
+        sql::each(&self.connection, "read values of a field", &text, values, show).await
     }
 
     /// Takes members out of a plan: all their rows become rejected ones. Gives the mailboxes that they

@@ -429,6 +429,7 @@ import-second-deactivated = { $n } active members would be suspended, withdrawn 
 import-second-readdressed = { $n } members would get another e-mail address.
 import-second-nameless = { $n } rows have no readable member number; whoever is meant may be among those who leave.
 row-erased-mailbox = The address belonged to a person who was erased. See whether it is the same person under another number.
+import-problem-kind-in-use = The field “{ $name }” cannot get another kind yet. { $people } members outside this file have a value in another writing. Audiences that ask for one: { $found }. Import a roster with everybody who has a value and delete these audiences first, or keep the field a text.
 import-problem-addresses-moved = { $people } members would get the address that another member has now. A column is probably shifted, so nothing was planned.
 import-problem-refused = It was not imported: the registry changed meanwhile, or a second person has to confirm it. Read the file again.
 import-problem-not-written = Writing was interrupted; no member changed. See whether the disk has room, and import again.
