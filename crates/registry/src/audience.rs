@@ -91,7 +91,7 @@ pub enum AudienceError {
         known: String,
     },
     /// It would fit nobody: the field holds dates or numbers, and this is none.
-    #[error("{field} holds a {kind}, and {given} cannot be read as one")]
+    #[error("{field} holds a {kind}, and {given} cannot be read as one; write it like 2026-04-01 or 1200")]
     NotOfKind {
         /// Which field.
         field: String,

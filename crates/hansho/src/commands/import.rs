@@ -40,7 +40,8 @@ pub(super) async fn run(
             if args.confirm {
                 store.confirm_import(actor, plan, now).await?;
             }
-            serde_json::from_str(&kept.report).with_context(|| format!("plan {plan} cannot be read"))?
+            serde_json::from_str(&kept.report)
+                .with_context(|| format!("plan {plan} cannot be read; plan the import again"))?
         }
         (None, None) => bail!("give a file, or --plan"),
     };

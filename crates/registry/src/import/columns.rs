@@ -9,9 +9,20 @@ use unicode_normalization::UnicodeNormalization;
 pub(super) const COLUMNS_MAX: usize = 100;
 /// As long as a template's field name can be.
 const FIELD_CHARS_MAX: usize = 64;
-/// Names that templates fill from elsewhere.
-const RESERVED: [&str; 9] =
-    ["name", "kana", "member_no", "prefecture", "facility", "role", "status", "link", "address"];
+/// Names that templates fill from elsewhere, and words that say what a column is.
+const RESERVED: [&str; 11] = [
+    "name",
+    "kana",
+    "member_no",
+    "prefecture",
+    "facility",
+    "role",
+    "status",
+    "link",
+    "address",
+    "fiscal_year",
+    "ignore",
+];
 
 /// What an installation can say that a heading means: a field of the registry's own, nothing, or a free
 /// field of a kind.
