@@ -106,9 +106,7 @@ impl Store {
         member: MemberId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        may_decide(actor)?;
-        let tx = self.write().await?;
-        tx.exclusive(AUDIT_FIRST).await?;
+        let tx = self.decide(actor).await?;
         let text = "SELECT id AS n FROM member WHERE id = $1";
         let known: Option<sql::Number> = sql::row(&*tx, "find a member", text, [member.get().into()]).await?;
         known.ok_or_else(|| StoreError::not_found("member", member))?;

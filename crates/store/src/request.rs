@@ -179,6 +179,14 @@ impl TryFrom<SuppressionRow> for Suppression {
 }
 
 impl Store {
+    /// Begins what whoever cares for the roster decides, under the log's lock.
+    pub(crate) async fn decide(&self, actor: Actor) -> Result<WriteTx, StoreError> {
+        may_decide(actor)?;
+        let tx = self.write().await?;
+        tx.exclusive(AUDIT_FIRST).await?;
+        Ok(tx)
+    }
+
     /// Opens a request, once for each reply, and one of a kind for a member: beside an open one it is
     /// noted as superseded. Only where it concerns an address the newer one counts, for the roster may
     /// have another address by now. False where the broadcast has no such recipient, or the person was
@@ -249,9 +257,7 @@ impl Store {
         decision: Decision,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        may_decide(actor)?;
-        let tx = self.write().await?;
-        tx.exclusive(AUDIT_FIRST).await?;
+        let tx = self.decide(actor).await?;
         let mut settled = 0;
         for id in ids {
             settled += u64::from(tx.settle(actor, *id, decision, now).await?);
@@ -283,9 +289,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], also where the actor may not.
     pub async fn suppress(&self, actor: Actor, member: MemberId, now: Timestamp) -> Result<(), StoreError> {
-        may_decide(actor)?;
-        let tx = self.write().await?;
-        tx.exclusive(AUDIT_FIRST).await?;
+        let tx = self.decide(actor).await?;
         tx.suppress(member, RequestKind::Office, None, now).await?;
         tx.audit(now, actor, "member-suppressed", format!("member:{member}"), "office".to_owned()).await?;
         tx.commit().await
@@ -302,9 +306,7 @@ impl Store {
         member: MemberId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        may_decide(actor)?;
-        let tx = self.write().await?;
-        tx.exclusive(AUDIT_FIRST).await?;
+        let tx = self.decide(actor).await?;
         let text = "DELETE FROM suppression WHERE member_id = $1";
         let lifted = sql::run(&*tx, "lift a suppression", text, [member.get().into()]).await? > 0;
         if lifted {

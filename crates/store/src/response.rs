@@ -63,19 +63,15 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let body = serde_json::to_string(answers).expect("invariant: answers are plain texts");
         let tx = self.write().await?;
-        let written = sql::run(
-            &*tx,
-            "store a response",
-            &format!(
-                "INSERT INTO response (broadcast_id, member_id, answers, first_answered_at, answered_at) \
+        let text = format!(
+            "INSERT INTO response (broadcast_id, member_id, answers, first_answered_at, answered_at) \
              SELECT broadcast_id, member_id, $3, CAST($4 AS BIGINT), CAST($4 AS BIGINT) FROM delivery \
              WHERE broadcast_id = $1 AND member_id = $2 AND {NOT_ERASED} \
              ON CONFLICT (broadcast_id, member_id) \
              DO UPDATE SET answers = excluded.answers, answered_at = excluded.answered_at"
-            ),
-            [broadcast.get().into(), member.get().into(), body.into(), now.millis().into()],
-        )
-        .await?;
+        );
+        let values = [broadcast.get().into(), member.get().into(), body.into(), now.millis().into()];
+        let written = sql::run(&*tx, "store a response", &text, values).await?;
         tx.commit().await?;
         Ok(written > 0)
     }

@@ -442,33 +442,35 @@ impl Planning<'_> {
 
     /// The member's fields after the import: the row of the latest year says what is true now.
     fn settled(&self, staged: &StagedMember, before: Option<&Fields>) -> Fields {
-        let before = before.cloned().unwrap_or_default();
-        let newest = staged.known.as_ref().and_then(|known| known.years.last().copied());
-        let Some(latest) = staged.rows.first() else { return before };
-        // A row of an older year than the registry knows says how things were, not how they are.
-        if newest.is_some_and(|newest| newest > latest.fiscal_year) {
-            return before;
-        }
-        let mut after = before;
-        for (field, cell) in &latest.cells {
-            let is_cleared = match cell {
-                Some(text) => text.is_empty(),
-                // A blank status says nothing: it never brings back a member who withdrew.
-                None => self.mode == ImportMode::Full && field != "status",
-            };
-            if is_cleared {
-                after.remove(field);
-            } else if let Some(text) = cell {
-                after.insert(field.clone(), text.clone());
-            }
-        }
-        after.entry("status".to_owned()).or_insert_with(|| MemberStatus::Active.to_string());
-        // A blank cell of a merge keeps a value, but not its old writing.
+        let mut after = before.cloned().unwrap_or_default();
+        // Whatever stays of the values before, their old writing does not.
         for (field, kind) in &self.kinds {
             if let Some(value) = after.get(field).and_then(|kept| value_of(*kind, kept)) {
                 after.insert(field.clone(), value);
             }
         }
+        let newest = staged.known.as_ref().and_then(|known| known.years.last().copied());
+        let Some(latest) = staged.rows.first() else { return after };
+        // A row of an older year than the registry knows says how things were, not how they are.
+        if newest.is_some_and(|newest| newest > latest.fiscal_year) {
+            return after;
+        }
+        for (field, cell) in &latest.cells {
+            match cell.as_deref() {
+                Some("") => {
+                    after.remove(field);
+                }
+                Some(text) => {
+                    after.insert(field.clone(), text.to_owned());
+                }
+                // A blank status says nothing: it never brings back a member who withdrew.
+                None if self.mode == ImportMode::Full && field != "status" => {
+                    after.remove(field);
+                }
+                None => {}
+            }
+        }
+        after.entry("status".to_owned()).or_insert_with(|| MemberStatus::Active.to_string());
         after
     }
 

@@ -194,6 +194,20 @@ async fn a_field_gets_no_kind_while_others_keep_the_same_values_in_another_writi
 }
 
 #[tokio::test]
+async fn a_row_of_an_older_year_takes_its_member_along_to_the_new_writing() {
+    for database in fresh_databases().await {
+        let registry = Registry::on(database).await;
+        let file = |year: &str| {
+            format!("会員番号,氏名,メールアドレス,年度,会費\n1,a,a@example.jp,{year},\"1,200\"\n")
+        };
+        registry.import(&file("2026"), ImportMode::Merge).await;
+        registry.remember("会費", "number").await;
+        registry.import(&file("2025"), ImportMode::Merge).await;
+        assert_eq!(kept(&registry, "会費").await, ["1200"]);
+    }
+}
+
+#[tokio::test]
 async fn a_condition_finds_a_date_and_a_number_in_any_writing() {
     for database in fresh_databases().await {
         let registry = Registry::on(database).await;

@@ -408,7 +408,7 @@ impl Store {
         Ok(())
     }
 
-    /// The rows refer to the plan: they go first, a plan that was not written after the last of them.
+    /// A plan that was not written goes after the last of its rows: until then they are found by it.
     async fn drop_closed(&self, plan: i64) -> Result<(), StoreError> {
         self.drop_staged(plan).await?;
         let tx = self.write().await?;
@@ -417,7 +417,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Deletes what was staged, in steps that let others write in between.
+    /// Deletes what was staged: at once where SQLite can, else in steps that let others write in between.
     async fn drop_staged(&self, plan: i64) -> Result<(), StoreError> {
         for (table, key) in [("import_row", "line"), ("import_member", "seq")] {
             let text = format!(

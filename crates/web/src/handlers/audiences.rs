@@ -21,7 +21,7 @@ use store::{
     AudienceFilter, Broadcast, Clause, EVERYBODY, Listed, Member, NamedMember, OpenUses, People, Reach,
     SavedAudience, StoreError, Term, Test, quoted_where_needed,
 };
-use warp::{Filter, http::StatusCode, reply::Response};
+use warp::{Filter, reply::Response};
 
 /// As many as an audience has conditions; each row has four of the fields that a form can have.
 const ROWS_MAX: usize = 50;
@@ -135,7 +135,7 @@ async fn rename(call: Call, id: AudienceId) -> Result<Response, Fault> {
         Err(AudienceError::Store(StoreError::NotFound { .. })) => Ok(gone()),
         Err(error) => {
             let mistake = mistake(call.texts(), error)?;
-            Ok(unusable(page_of(&call, id, Some(mistake)).await?))
+            Ok(reply::unprocessable(page_of(&call, id, Some(mistake)).await?))
         }
     }
 }
@@ -224,12 +224,7 @@ async fn again(
     filter: Option<&AudienceFilter>,
     mistake: String,
 ) -> Result<Response, Fault> {
-    Ok(unusable(form_page(call, rows, filter, Some(mistake)).await?))
-}
-
-/// The page once more, with what has to be put right.
-fn unusable(page: String) -> Response {
-    reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY)
+    Ok(reply::unprocessable(form_page(call, rows, filter, Some(mistake)).await?))
 }
 
 fn fitting<'a>(call: &Call, filter: &'a AudienceFilter) -> People<'a> {

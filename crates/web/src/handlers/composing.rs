@@ -12,7 +12,7 @@ use registry::AudienceSpec;
 use scheduler::NewNotice;
 use std::collections::BTreeMap;
 use store::Broadcast;
-use warp::{http::StatusCode, reply::Response};
+use warp::reply::Response;
 
 const SUBJECT_CHARS_MAX: usize = 200;
 const BODY_CHARS_MAX: usize = 20_000;
@@ -76,7 +76,7 @@ pub(crate) async fn correct(call: Call, id: BroadcastId) -> Result<Response, Fau
 
 async fn again(call: &Call, about: &Subject, mistakes: Vec<String>) -> Result<Response, Fault> {
     let page = form_page(call, about, mistakes).await?;
-    Ok(reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY))
+    Ok(reply::unprocessable(page))
 }
 
 async fn existing(call: &Call, id: BroadcastId) -> Result<Broadcast, Fault> {

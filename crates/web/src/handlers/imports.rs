@@ -21,7 +21,7 @@ use registry::{
 use std::{collections::BTreeMap, time::Duration};
 use store::{Import, ImportLine, ImportLines, ImportState, RowFinding, StoreError};
 use tracing::error;
-use warp::{Filter, http::StatusCode, reply::Response};
+use warp::{Filter, reply::Response};
 
 /// Imports in the list.
 const LISTED: u32 = 20;
@@ -188,11 +188,7 @@ async fn again(call: &Call, problem: &ImportError) -> Result<Response, Fault> {
         let remembered = call.app.web.store.column_meanings().await?;
         Some(headings_form(call, found, &remembered, "", taking).await?)
     };
-    Ok(unprocessable(list_page(call, Some(problem), headings, taking).await?))
-}
-
-fn unprocessable(page: String) -> Response {
-    reply::with_status(reply::html(page), StatusCode::UNPROCESSABLE_ENTITY)
+    Ok(reply::unprocessable(list_page(call, Some(problem), headings, taking).await?))
 }
 
 /// Keeps what headings mean; the file has to be chosen again, to be taken as before.
@@ -209,7 +205,7 @@ async fn remember(call: Call, (): ()) -> Result<Response, Fault> {
     let found: Vec<String> = call.form.all("heading").map(str::to_owned).collect();
     let headings = headings_form(&call, &found, &meanings, plan, taking).await?;
     if headings.columns.iter().any(|column| column.mistake.is_some()) {
-        return Ok(unprocessable(list_page(&call, None, Some(headings), taking).await?));
+        return Ok(reply::unprocessable(list_page(&call, None, Some(headings), taking).await?));
     }
     let is_dropped = drop_waiting(&call, actor, plan).await?;
     call.app.web.store.remember_columns(actor, &meanings, call.app.now()).await?;

@@ -15,6 +15,11 @@ pub(crate) fn html(text: String) -> Response {
     typed(text, "text/html; charset=utf-8")
 }
 
+/// A page once more, with what has to be put right.
+pub(crate) fn unprocessable(page: String) -> Response {
+    with_status(html(page), StatusCode::UNPROCESSABLE_ENTITY)
+}
+
 /// A JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Response {
     typed(serde_json::to_string(value).unwrap_or_default(), "application/json")
